@@ -1,0 +1,140 @@
+//! Where tenants and the documents of modules are kept: the truth behind every snapshot.
+//!
+//! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
+//! nothing of what runs.
+
+mod document;
+mod query;
+mod sqlite;
+mod tenant;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
+pub use query::{FieldRange, Find, FindError, Scalar};
+pub use sqlite::SqliteStore;
+pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};
+
+use crate::names::TenantId;
+
+/// What a store operation returns: a future that may be dropped at any time. A write that was handed over
+/// is carried out all the same; dropping the future only drops the answer.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A tenant or document with this id is there already.
+    #[error("`{0}` exists already")]
+    Exists(String),
+    /// There is no tenant or document with this id.
+    #[error("`{0}` does not exist")]
+    Missing(String),
+    /// It has another revision than the one expected.
+    #[error("expected revision {expected}, found {found}")]
+    Revision {
+        /// What the caller had read.
+        expected: u64,
+        /// What is there now.
+        found: u64,
+    },
+    /// Another document of the tenant has this value.
+    #[error("another document has this value in unique field `{field}`")]
+    NotUnique {
+        /// The field, as declared in the manifest.
+        field: String,
+    },
+    /// The tenant still has documents, and no purge was asked for.
+    #[error("the tenant still has {documents} documents")]
+    HasData {
+        /// How many.
+        documents: u64,
+    },
+    /// The question itself is wrong.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// What was to be stored is no JSON object.
+    #[error("a document must be a JSON object: {0}")]
+    NotAnObject(String),
+    /// The store is away, full or broken; nothing is known to be written.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The truth about tenants and the documents of modules.
+///
+/// Every write that returned `Ok` is durable. Every write to something that exists is conditional on its
+/// revision. Revisions begin at 1 and grow by 1; deleting a tenant leaves a tombstone whose revision goes on,
+/// so a tenant created again begins above it.
+pub trait Store: Send + Sync + 'static {
+    /// A tenant by id; `None` where it does not exist or was deleted.
+    fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
+
+    /// Tenants in bytewise order of their ids, those after `after`, at most `limit`.
+    fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage>;
+
+    /// Stores a new tenant and returns it with the revision it was given; `document.revision` is ignored.
+    /// Fails with [`StoreError::Exists`].
+    fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>>;
+
+    /// Replaces a tenant whose stored revision is `document.revision`; returns it with the next one.
+    /// Fails with [`StoreError::Revision`] or [`StoreError::Missing`].
+    fn replace_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>>;
+
+    /// Deletes a tenant of this revision. With documents left it fails with [`StoreError::HasData`], unless
+    /// `data` says to delete them in the same commit.
+    fn delete_tenant<'a>(&'a self, id: &'a TenantId, revision: u64, data: TenantData) -> StoreFuture<'a, ()>;
+
+    /// One document.
+    fn get<'a>(&'a self, at: &'a CollectionKey, id: &'a str) -> StoreFuture<'a, Option<StoredDocument>>;
+
+    /// Stores a new document (`body` is a JSON object) and returns its revision, 1. Index and unique entries
+    /// of `fields` are written in the same commit. Fails with [`StoreError::Exists`] and
+    /// [`StoreError::NotUnique`].
+    fn insert<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+    ) -> StoreFuture<'a, u64>;
+
+    /// Replaces a document that has revision `expected`; returns the next one. Fails as `insert` does, and
+    /// with [`StoreError::Revision`] and [`StoreError::Missing`].
+    fn put<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+        expected: u64,
+    ) -> StoreFuture<'a, u64>;
+
+    /// Deletes a document that has revision `expected`.
+    fn delete<'a>(&'a self, at: &'a CollectionKey, id: &'a str, expected: u64) -> StoreFuture<'a, ()>;
+
+    /// Documents by field, page by page. `fields` is what the manifest declares; a field outside it is
+    /// [`FindError::NotIndexed`].
+    fn find<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        find: &'a Find,
+    ) -> StoreFuture<'a, DocumentPage>;
+
+    /// Makes the entries of a collection those of `fields`; nothing is read or written where they are so
+    /// already. Fails with [`StoreError::NotUnique`] and then changes nothing.
+    fn reindex<'a>(&'a self, at: &'a CollectionKey, fields: &'a ModelFields) -> StoreFuture<'a, ()>;
+
+    /// Whether the store answers: reads something small.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+}
+
+/// What becomes of a deleted tenant's documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantData {
+    /// They must be gone already.
+    Refuse,
+    /// They are deleted too.
+    Purge,
+}

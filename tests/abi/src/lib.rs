@@ -1,0 +1,1 @@
+//! Built three ways by the ABI growth tests.
