@@ -298,7 +298,7 @@ raw_host! {}
 
 #[cfg(not(any(feature = "__fixture-older", feature = "__fixture-newer")))]
 raw_host! {
-    fn spawn(&self, task: FfiFuture<()>) -> RResult<(), RawFailure> {
+    fn spawn(&self, task: FfiFuture<RResult<(), RawFailure>>) -> RResult<(), RawFailure> {
         drop(task);
         RResult::RErr(unsupported("spawn", "1.0"))
     }
@@ -306,7 +306,7 @@ raw_host! {
 
 #[cfg(feature = "__fixture-newer")]
 raw_host! {
-    fn spawn(&self, task: FfiFuture<()>) -> RResult<(), RawFailure> {
+    fn spawn(&self, task: FfiFuture<RResult<(), RawFailure>>) -> RResult<(), RawFailure> {
         drop(task);
         RResult::RErr(unsupported("spawn", "1.0"))
     }

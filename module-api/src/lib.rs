@@ -1,8 +1,61 @@
 //! Everything the author of a Tenon module sees.
+//!
+//! A module is a `cdylib` crate with a `module.toml` beside its `Cargo.toml`. It implements [`Module`] and
+//! names the type in [`export_module!`]. Everything it may ask of the host goes through [`Tenant`].
+//!
+//! The author writes safe Rust only: no type of the binary interface shows here. The interface itself is in
+//! [`abi`] and [`stamp`], for the host.
+//!
+//! # Stability
+//!
+//! A module built against an older version of this crate keeps working on a newer host of the same major
+//! version. Services are only ever added at the end, each with a default body that answers with an error
+//! naming the service.
 
+// Each `#[sabi_trait]` of abi_stable 0.11.3 expands to an impl that this lint flags.
 #![allow(non_local_definitions)]
+
+mod body;
+mod collection;
+mod error;
+mod export;
+mod guard;
+mod handler;
+mod log;
+mod module;
+mod request;
+mod response;
+mod routes;
+mod tenant;
 
 pub mod abi;
 pub mod stamp;
+
+pub use body::BodyStream;
+pub use collection::{Collection, Document, Page, Query, Value};
+pub use error::{Error, Fault, Result, ServiceError, StoreError};
+pub use handler::Handler;
+pub use module::Module;
+pub use request::Request;
+pub use response::{IntoResponse, Json, Response};
+pub use routes::{Method, Routes};
+pub use tenant::Tenant;
+pub use tracing;
+
+/// What a module file usually needs: `use module_api::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        Collection, Document, Error, Fault, IntoResponse, Json, Module, Page, Query, Request, Response, Result, Routes,
+        StoreError, Tenant, tracing,
+    };
+}
+
+/// For [`export_module!`] only; not part of the stable surface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::export::{Header, header, module_stamp, section};
+    pub use crate::stamp::Stamp;
+}
+
 /// The version of this crate, which is the version of the contract between host and module.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
