@@ -4,16 +4,25 @@
 //! nothing of what runs.
 
 mod document;
+mod entries;
 mod query;
+mod question;
 mod sqlite;
 mod tenant;
+mod tenant_json;
+mod value;
+
+#[cfg(any(test, feature = "store-contract"))]
+#[doc(hidden)]
+pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use query::{FieldRange, Find, FindError, Scalar};
-pub use sqlite::SqliteStore;
+pub use sqlite::{OpenError, SqliteStore};
 pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};
+pub use tenant_json::{FieldProblem, TenantDocumentError};
 
 use crate::names::TenantId;
 
@@ -53,6 +62,22 @@ pub enum StoreError {
     /// The question itself is wrong.
     #[error(transparent)]
     Find(#[from] FindError),
+    /// No document can have this id.
+    #[error("a document id has 1 to {MAX_ID_BYTES} bytes and no NUL")]
+    DocumentId,
+    /// A searchable field holds a text that is too long to be searched for.
+    #[error("searchable field `{field}` holds {bytes} bytes, at most {limit} are possible")]
+    ValueTooLong {
+        /// The field, as declared in the manifest.
+        field: String,
+        /// How many.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A foreign program wrote something into a tenant's document that can't be understood.
+    #[error(transparent)]
+    Tenant(#[from] TenantDocumentError),
     /// What was to be stored is no JSON object.
     #[error("a document must be a JSON object: {0}")]
     NotAnObject(String),
@@ -61,19 +86,34 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// The most bytes a document's id can have.
+const MAX_ID_BYTES: usize = 256;
+
+/// Whether a document can have this id.
+fn is_document_id(id: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains('\0')
+}
+
 /// The truth about tenants and the documents of modules.
 ///
 /// Every write that returned `Ok` is durable. Every write to something that exists is conditional on its
 /// revision. Revisions begin at 1 and grow by 1; deleting a tenant leaves a tombstone whose revision goes on,
-/// so a tenant created again begins above it.
+/// so a tenant created again begins above it. Of several reasons to refuse a write, the first is told of: it is
+/// there or not, has another revision, holds other data, has a value that is not unique.
+///
+/// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
+/// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
+/// 4096 bytes, else [`StoreError::ValueTooLong`].
 pub trait Store: Send + Sync + 'static {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
 
-    /// Tenants in bytewise order of their ids, those after `after`, at most `limit`.
+    /// Tenants in bytewise order of their ids, those after `after`, at most `limit`. Those whose documents can't be
+    /// understood are listed apart, and don't count.
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage>;
 
-    /// Stores a new tenant and returns it with the revision it was given; `document.revision` is ignored.
+    /// Stores a new tenant and returns it with the revision it was given; `document.revision` is ignored, all else
+    /// is kept as it is.
     /// Fails with [`StoreError::Exists`].
     fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>>;
 
@@ -89,8 +129,9 @@ pub trait Store: Send + Sync + 'static {
     fn get<'a>(&'a self, at: &'a CollectionKey, id: &'a str) -> StoreFuture<'a, Option<StoredDocument>>;
 
     /// Stores a new document (`body` is a JSON object) and returns its revision, 1. Index and unique entries
-    /// of `fields` are written in the same commit. Fails with [`StoreError::Exists`] and
-    /// [`StoreError::NotUnique`].
+    /// of `fields` are written in the same commit. Where the collection was indexed by other fields, as happens
+    /// while one version of a module takes over from another, the document has the entries of both. Fails with
+    /// [`StoreError::Exists`] and [`StoreError::NotUnique`].
     fn insert<'a>(
         &'a self,
         at: &'a CollectionKey,
@@ -114,7 +155,7 @@ pub trait Store: Send + Sync + 'static {
     fn delete<'a>(&'a self, at: &'a CollectionKey, id: &'a str, expected: u64) -> StoreFuture<'a, ()>;
 
     /// Documents by field, page by page. `fields` is what the manifest declares; a field outside it is
-    /// [`FindError::NotIndexed`].
+    /// [`FindError::NotIndexed`], and so is one that the documents there have not been indexed by.
     fn find<'a>(
         &'a self,
         at: &'a CollectionKey,
@@ -123,7 +164,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> StoreFuture<'a, DocumentPage>;
 
     /// Makes the entries of a collection those of `fields`; nothing is read or written where they are so
-    /// already. Fails with [`StoreError::NotUnique`] and then changes nothing.
+    /// already. Fails with [`StoreError::NotUnique`] and [`StoreError::ValueTooLong`], and then changes nothing.
     fn reindex<'a>(&'a self, at: &'a CollectionKey, fields: &'a ModelFields) -> StoreFuture<'a, ()>;
 
     /// Whether the store answers: reads something small.

@@ -15,15 +15,17 @@ pub struct Find {
     /// The indexed field to order by, ties by id; by id alone where missing. Documents without the field
     /// are left out. Must be the range's field where both are given.
     pub order_by: Option<String>,
-    /// From the highest down.
+    /// From the highest down, ids too.
     pub descending: bool,
-    /// 1 to 200; 50 where missing (0 is read as missing).
+    /// 1 to 200; 50 where missing (0 is read as missing), 200 where more. A page of very large documents may be
+    /// shorter; its `next` tells that there are more.
     pub limit: usize,
-    /// A page's `next`; of the same question, else [`FindError::Cursor`].
+    /// A page's `next`; of the same question, else [`FindError::Cursor`]. Only the limit may differ.
     pub after: Option<String>,
 }
 
-/// A range of one field. Strings compare bytewise, numbers by value; different types never match.
+/// A range of one field. Strings compare bytewise, numbers by value; different types never match. Without bounds
+/// and prefix, all that have a value there, of whatever type: booleans, then numbers, then strings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldRange {
@@ -68,7 +70,8 @@ pub enum FindError {
     /// The cursor is not one of this question's.
     #[error("the cursor is not one of this query's")]
     Cursor,
-    /// Order and range name different fields, or a range has bounds and a prefix, or bounds of two types.
+    /// Order and range name different fields, or a range has bounds and a prefix, or bounds of two types; or a
+    /// number is not finite.
     #[error("{0}")]
     Contradiction(String),
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
+use super::TenantDocumentError;
 use crate::names::{ModuleName, TenantId};
 
 /// One tenant as stored. Fields that Tenon doesn't know are kept in `unknown` and written back.
@@ -77,4 +78,6 @@ pub struct TenantPage {
     pub tenants: Vec<Arc<TenantDocument>>,
     /// Whether more follow the last one.
     pub more: bool,
+    /// Those that were met on the way and can't be understood.
+    pub unreadable: Vec<TenantDocumentError>,
 }

@@ -1,4 +1,248 @@
-//! The embedded store.
+//! The embedded store: one SQLite file, one thread that writes, a few that read. Refuses to share its file with
+//! another host.
+
+mod documents;
+mod find;
+mod open;
+mod readers;
+mod schema;
+mod tenants;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+pub use open::OpenError;
+
+use self::{
+    open::Opened,
+    readers::Readers,
+    writer::{Estate, Writer},
+};
+use super::{
+    CollectionKey, DocumentPage, Find, ModelFields, Store, StoreError, StoreFuture, StoredDocument, TenantData,
+    TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
+};
+use crate::names::TenantId;
+
 /// The embedded store.
-#[derive(Debug)]
-pub struct SqliteStore;
+///
+/// Acknowledged means that the disk has it: each commit syncs the log. Whoever needs to look inside can open
+/// `tenon.db` with any SQLite tool; the tables are described in its schema.
+pub struct SqliteStore {
+    /// Taken only by the drop, whose thread would else wait for itself.
+    writer: Option<Writer>,
+    readers: Readers,
+    /// Ends once the writer is gone; joined by the drop.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens `<folder>/tenon.db`, or makes it, readable by its owner only; so is the folder where it is missing.
+    /// Blocks the calling thread while tables are brought up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] with an [`OpenError`] as its source.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        // Two at least, so that a long page doesn't hold up all else; more than eight never helped a disk.
+        let readers = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
+        Self::start(folder.as_ref(), readers).map_err(|problem| StoreError::Unavailable(Box::new(problem)))
+    }
+
+    fn start(folder: &Path, count: usize) -> Result<Self, OpenError> {
+        let Opened { writer: connection, readers: connections, lock } = open::open(folder, count)?;
+        let failed = |source: io::Error| OpenError::Io { path: folder.to_owned(), source };
+        let readers = Readers::default();
+        let started = readers.start(connections).and_then(|reader_threads| {
+            Writer::start(Estate { readers: readers.clone(), reader_threads, connection, lock })
+        });
+        let (writer, thread) = started.inspect_err(|_| readers.close()).map_err(failed)?;
+        Ok(Self { writer: Some(writer), readers, thread: Some(thread) })
+    }
+
+    /// Finishes what was handed over, folds the log into the file and unlocks it. Later operations fail with
+    /// [`StoreError::Unavailable`]. Dropping the store does the same, and blocks meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the close goes on without its caller.
+    pub async fn close(&self) {
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+
+    async fn write<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => writer.write(run).await,
+            None => Err(closed()),
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.writer = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+impl Store for SqliteStore {
+    fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
+        let id = id.clone();
+        Box::pin(self.readers.read(move |connection| tenants::tenant(connection, &id)))
+    }
+
+    fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {
+        let after = after.cloned();
+        Box::pin(self.readers.read(move |connection| tenants::tenants(connection, after.as_ref(), limit)))
+    }
+
+    fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
+        Box::pin(self.write(move |connection| tenants::create(connection, document)))
+    }
+
+    fn replace_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
+        Box::pin(self.write(move |connection| tenants::replace(connection, document)))
+    }
+
+    fn delete_tenant<'a>(&'a self, id: &'a TenantId, revision: u64, data: TenantData) -> StoreFuture<'a, ()> {
+        let id = id.clone();
+        Box::pin(self.write(move |connection| tenants::delete(connection, &id, revision, data)))
+    }
+
+    fn get<'a>(&'a self, at: &'a CollectionKey, id: &'a str) -> StoreFuture<'a, Option<StoredDocument>> {
+        Box::pin(async move {
+            if !is_document_id(id) {
+                return Ok(None);
+            }
+            let (at, id) = (at.clone(), id.to_owned());
+            self.readers.read(move |connection| documents::get(connection, &at, &id)).await
+        })
+    }
+
+    fn insert<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+    ) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            if !is_document_id(id) {
+                return Err(StoreError::DocumentId);
+            }
+            // Here and not on the thread that writes: all writes share that one.
+            let entries = entries(&body, fields)?;
+            let (at, fields, id) = (at.clone(), fields.clone(), id.to_owned());
+            self.write(move |connection| documents::insert(connection, &at, &fields, &id, &body, entries)).await
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+        expected: u64,
+    ) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            if !is_document_id(id) {
+                return Err(StoreError::Missing(id.to_owned()));
+            }
+            let entries = entries(&body, fields)?;
+            let (at, fields, id) = (at.clone(), fields.clone(), id.to_owned());
+            self.write(move |connection| documents::put(connection, &at, &fields, &id, &body, entries, expected)).await
+        })
+    }
+
+    fn delete<'a>(&'a self, at: &'a CollectionKey, id: &'a str, expected: u64) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            if !is_document_id(id) {
+                return Err(StoreError::Missing(id.to_owned()));
+            }
+            let (at, id) = (at.clone(), id.to_owned());
+            self.write(move |connection| documents::delete(connection, &at, &id, expected)).await
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        find: &'a Find,
+    ) -> StoreFuture<'a, DocumentPage> {
+        Box::pin(async move {
+            let question = Question::check(at, fields, find)?;
+            let at = at.clone();
+            self.readers.read(move |connection| find::find(connection, &at, &question)).await
+        })
+    }
+
+    fn reindex<'a>(&'a self, at: &'a CollectionKey, fields: &'a ModelFields) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            // Most often there is nothing to do, and then nobody should wait for other people's writes.
+            let (key, wanted) = (at.clone(), fields.clone());
+            if self.readers.read(move |connection| documents::is_indexed(connection, &key, &wanted)).await? {
+                return Ok(());
+            }
+            let (at, fields) = (at.clone(), fields.clone());
+            self.write(move |connection| documents::reindex(connection, &at, &fields)).await
+        })
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            if !self.writer.as_ref().is_some_and(Writer::is_open) {
+                return Err(closed());
+            }
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let query = move |connection: &rusqlite::Connection| {
+                connection.prepare_cached("SELECT count(*) FROM sqlite_schema")?.query_row([], read)?;
+                Ok(())
+            };
+            self.readers.read(query).await
+        })
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(problem: rusqlite::Error) -> Self {
+        Self::Unavailable(Box::new(problem))
+    }
+}
+
+/// The store was closed, or what was asked of it made its thread fail.
+fn closed() -> StoreError {
+    StoreError::Unavailable("the embedded store is closed".into())
+}
+
+/// SQLite's integers have a sign. No revision grows beyond them, so one that doesn't fit is that of nothing.
+fn revision_to(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(-1)
+}
+
+fn revision_from(revision: i64) -> u64 {
+    u64::try_from(revision).unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! Reading and writing tenants. A deleted one leaves its row behind, without a document.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+
+use super::{StoreError, revision_from, revision_to};
+use crate::{
+    names::TenantId,
+    stores::{FieldProblem, TenantData, TenantDocument, TenantDocumentError, TenantPage},
+};
+
+/// One tenant.
+pub(super) fn tenant(connection: &Connection, id: &TenantId) -> Result<Option<Arc<TenantDocument>>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT revision, document FROM tenants WHERE id = ?1 AND document IS NOT NULL")?;
+    let row: Option<(i64, String)> =
+        statement.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((revision, document)) = row else { return Ok(None) };
+    Ok(Some(read(id.as_str(), revision, &document)?))
+}
+
+/// A page of tenants.
+pub(super) fn tenants(
+    connection: &Connection,
+    after: Option<&TenantId>,
+    limit: usize,
+) -> Result<TenantPage, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, revision, document FROM tenants WHERE document IS NOT NULL AND id > ?1 ORDER BY id",
+    )?;
+    // No id is empty, so all are above the empty text.
+    let mut rows = statement.query([after.map_or("", TenantId::as_str)])?;
+    let mut page = TenantPage::default();
+    while let Some(row) = rows.next()? {
+        let (id, document) = (
+            row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
+            row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?,
+        );
+        match read(id, row.get(1)?, document) {
+            Ok(_) if page.tenants.len() == limit => {
+                page.more = true;
+                break;
+            }
+            Ok(tenant) => page.tenants.push(tenant),
+            Err(problem) => page.unreadable.push(problem),
+        }
+    }
+    Ok(page)
+}
+
+/// Stores a new tenant, over the tombstone of an older one where there is one.
+pub(super) fn create(connection: &Connection, mut document: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
+    let found = revision(connection, &document.id)?;
+    if let Some((_, true)) = found {
+        return Err(StoreError::Exists(document.id.to_string()));
+    }
+    document.revision = found.map_or(0, |(revision, _)| revision) + 1;
+    write(connection, &document)?;
+    Ok(Arc::new(document))
+}
+
+/// Replaces a tenant of the document's revision.
+pub(super) fn replace(
+    connection: &Connection,
+    mut document: TenantDocument,
+) -> Result<Arc<TenantDocument>, StoreError> {
+    expect(connection, &document.id, document.revision)?;
+    document.revision += 1;
+    write(connection, &document)?;
+    Ok(Arc::new(document))
+}
+
+/// Deletes a tenant, with its documents or not at all where it has some.
+pub(super) fn delete(
+    connection: &Connection,
+    id: &TenantId,
+    revision: u64,
+    data: TenantData,
+) -> Result<(), StoreError> {
+    expect(connection, id, revision)?;
+    let tenant = [id.as_str()];
+    if data == TenantData::Refuse {
+        let count = "SELECT count(*) FROM documents WHERE tenant = ?1";
+        let documents: i64 = connection.prepare_cached(count)?.query_row(tenant, |row| row.get(0))?;
+        if documents > 0 {
+            return Err(StoreError::HasData { documents: documents.unsigned_abs() });
+        }
+    }
+    // The entries first: otherwise each document would look for its own.
+    for sql in [
+        "DELETE FROM entries WHERE tenant = ?1",
+        "DELETE FROM documents WHERE tenant = ?1",
+        "DELETE FROM collections WHERE tenant = ?1",
+        "UPDATE tenants SET revision = revision + 1, document = NULL WHERE id = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute(tenant)?;
+    }
+    Ok(())
+}
+
+fn expect(connection: &Connection, id: &TenantId, expected: u64) -> Result<(), StoreError> {
+    match revision(connection, id)? {
+        Some((found, true)) if found == expected => Ok(()),
+        Some((found, true)) => Err(StoreError::Revision { expected, found }),
+        _ => Err(StoreError::Missing(id.to_string())),
+    }
+}
+
+/// A tenant's revision, and whether it is there, as opposed to deleted.
+fn revision(connection: &Connection, id: &TenantId) -> Result<Option<(u64, bool)>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT revision, document IS NOT NULL FROM tenants WHERE id = ?1")?;
+    let row = statement.query_row([id.as_str()], |row| Ok((revision_from(row.get(0)?), row.get(1)?)));
+    Ok(row.optional()?)
+}
+
+fn write(connection: &Connection, document: &TenantDocument) -> Result<(), StoreError> {
+    let sql = "INSERT INTO tenants (id, revision, document) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, document = excluded.document";
+    let text = Value::Object(document.to_json()).to_string();
+    connection.prepare_cached(sql)?.execute(params![document.id.as_str(), revision_to(document.revision), text])?;
+    Ok(())
+}
+
+/// The row's id and revision count, whatever somebody wrote into the text by hand.
+fn read(id: &str, revision: i64, document: &str) -> Result<Arc<TenantDocument>, TenantDocumentError> {
+    let whole = |problem: serde_json::Error| TenantDocumentError {
+        tenant: Some(id.to_owned()),
+        problems: vec![FieldProblem { field: "document".to_owned(), problem: problem.to_string() }],
+    };
+    let mut json: Map<String, Value> = serde_json::from_str(document).map_err(whole)?;
+    json.insert("tenantId".to_owned(), id.into());
+    json.insert("revision".to_owned(), revision.into());
+    TenantDocument::from_json(json).map(Arc::new)
+}
