@@ -1,7 +1,7 @@
 //! The few parts of an ELF file that the host needs, read one by one and never mapped: headers, the two
 //! sections of a module, and what could keep a library from being unloaded. Refuses files that are cut short.
 
-use std::{cell::Cell, fs::File, io, os::unix::fs::FileExt};
+use std::{cell::Cell, fmt, fs::File, io, os::unix::fs::FileExt};
 
 use object::{
     LittleEndian, ReadCache, ReadCacheOps, ReadRef, elf,
@@ -138,11 +138,11 @@ impl<'d> Reader<'d> {
     }
 
     /// Refuses what would end behind the file.
-    fn inside(self, what: &str, offset: u64, size: u64) -> Result<(), ModuleFileError> {
+    fn inside(self, what: impl fmt::Display, offset: u64, size: u64) -> Result<(), ModuleFileError> {
         match offset.checked_add(size) {
             Some(end) if end <= self.len => Ok(()),
             end => {
-                Err(ModuleFileError::CutShort { what: what.to_owned(), end: end.unwrap_or(u64::MAX), bytes: self.len })
+                Err(ModuleFileError::CutShort { what: what.to_string(), end: end.unwrap_or(u64::MAX), bytes: self.len })
             }
         }
     }
@@ -167,12 +167,12 @@ impl<'d> Reader<'d> {
         let programs = header.program_headers(ENDIAN, self.data).map_err(damaged("its program header table"))?;
         for (place, program) in programs.iter().enumerate() {
             let (offset, size) = program.file_range(ENDIAN);
-            self.inside(&format!("segment {place}"), offset, size)?;
+            self.inside(format_args!("segment {place}"), offset, size)?;
         }
         let entries = header.section_headers(ENDIAN, self.data).map_err(damaged("its section header table"))?;
         for (place, entry) in entries.iter().enumerate().skip(1) {
             if let Some((offset, size)) = entry.file_range(ENDIAN) {
-                self.inside(&format!("section {place}"), offset, size)?;
+                self.inside(format_args!("section {place}"), offset, size)?;
             }
         }
         let sections = Sections { reader: self, entries, names: &[] };
@@ -202,12 +202,12 @@ impl<'d> Sections<'d> {
     fn bytes(&self, what: &str, entry: &SectionEntry, limit: u64) -> Result<&'d [u8], ModuleFileError> {
         let Some((offset, size)) = entry.file_range(ENDIAN) else { return Ok(&[]) };
         limited(what, size, limit)?;
-        let cut = ModuleFileError::CutShort {
+        let cut = |()| ModuleFileError::CutShort {
             what: what.to_owned(),
             end: offset.saturating_add(size),
             bytes: self.reader.len,
         };
-        self.reader.data.read_bytes_at(offset, size).map_err(|()| cut)
+        self.reader.data.read_bytes_at(offset, size).map_err(cut)
     }
 
     fn is_named(&self, entry: &SectionEntry, name: &str) -> bool {
