@@ -1,1 +1,22 @@
-//! Room config.
+//! The host's own configuration: `tenon.toml`, the environment and the command line, read into one [`Config`].
+//!
+//! Refuses unknown keys and values out of range, and says all that is wrong at once, each with its place. It
+//! opens no file but `tenon.toml`: whether a key file can be read is the business of room `identity`.
+
+mod error;
+mod load;
+mod read;
+mod rules;
+mod section;
+mod settings;
+mod value;
+
+pub use error::{ConfigErrors, ConfigProblem, Place};
+pub use load::{Flags, Layers};
+pub use settings::{
+    Auth, AuthKey, ClaimNames, Config, KeyAlgorithm, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Runtime,
+    RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+};
+
+#[cfg(test)]
+mod tests;

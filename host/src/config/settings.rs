@@ -1,0 +1,324 @@
+//! What can be configured, with its defaults. Plain data: values here have been checked already.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::names::{ModuleName, TenantId};
+
+/// The whole configuration. `Config::default()` is what a host without a file, environment and flags gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it was read from; `None` where there was none.
+    pub source: Option<PathBuf>,
+    /// The folder that modules are dropped into.
+    pub plugins: PathBuf,
+    /// The folder of the store, the staged copies and the admin token.
+    pub data: PathBuf,
+    /// Where tenants' requests come in.
+    pub listen: SocketAddr,
+    /// Where operators' requests come in.
+    pub admin_listen: SocketAddr,
+    /// Whether users and roles are taken from request headers. Only with both listeners on loopback.
+    pub dev: bool,
+    /// `[store]`.
+    pub store: StoreKind,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[tenant-source]`.
+    pub tenant_source: TenantSource,
+    /// `[tenancy]`.
+    pub tenancy: Tenancy,
+    /// `[runtime]`.
+    pub runtime: Runtime,
+    /// `[watch]`.
+    pub watch: Watch,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// Where tenants and documents are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreKind {
+    /// A SQLite file in the data folder.
+    #[default]
+    Sqlite,
+}
+
+/// What a request, a connection and a tenant's module may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// What holds for a module that has no entry of its own.
+    pub general: ModuleLimits,
+    /// `[limits.modules.NAME]`.
+    pub modules: BTreeMap<ModuleName, ModuleOverride>,
+    /// The most bytes of a request's head; at least 8 KiB.
+    pub header_bytes: usize,
+    /// The most header lines of a request.
+    pub header_count: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+}
+
+/// What one request, and one tenant's share of one module, may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModuleLimits {
+    /// The most bytes of a request's body.
+    pub body_bytes: usize,
+    /// From the request's head to the end of the handler.
+    pub deadline: Duration,
+    /// Requests at once for one tenant in one module.
+    pub concurrency: usize,
+}
+
+/// What differs for one module; `None` is as in general.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ModuleOverride {
+    /// Instead of [`ModuleLimits::body_bytes`].
+    pub body_bytes: Option<usize>,
+    /// Instead of [`ModuleLimits::deadline`].
+    pub deadline: Option<Duration>,
+    /// Instead of [`ModuleLimits::concurrency`].
+    pub concurrency: Option<usize>,
+}
+
+/// Whose tokens are believed, and what is read from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// `[auth.claims]`.
+    pub claims: ClaimNames,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// The most verified tokens to remember; 0 remembers none.
+    pub token_cache: usize,
+    /// `[[auth.keys]]`; ids are unique. Without keys no token is accepted.
+    pub keys: Vec<AuthKey>,
+}
+
+/// Which claim of a token says what. Names of top-level claims, taken as they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimNames {
+    /// The user; a string.
+    pub subject: String,
+    /// The tenant; a tenant id.
+    pub tenant: String,
+    /// The roles; an array of strings.
+    pub roles: String,
+}
+
+/// A key that proves tokens of one issuer for one audience, by one algorithm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthKey {
+    /// What a token's `kid` names.
+    pub id: String,
+    /// The only algorithm that this key is used with.
+    pub algorithm: KeyAlgorithm,
+    /// The secret (HS256) or the public key in PEM form (EdDSA). Not opened yet.
+    pub file: PathBuf,
+    /// What `iss` must be.
+    pub issuer: String,
+    /// What `aud` must be or contain.
+    pub audience: String,
+    /// The only tenant that this issuer speaks for; `None` where the tenant claim decides.
+    pub tenant: Option<TenantId>,
+}
+
+/// How a token is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    /// HMAC with SHA-256: one secret on both sides.
+    Hs256,
+    /// Ed25519: the host has only the public half.
+    EdDsa,
+}
+
+/// By what a request may name its tenant. What is named is only a wish: a token proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSource {
+    /// The header that holds a tenant id, in lower case; `None` switches this way off.
+    pub header: Option<String>,
+    /// `example.com` makes `acme.example.com` name tenant `acme`.
+    pub host_suffix: Option<String>,
+    /// `/t` makes `/t/acme/api/v1/tasks` name tenant `acme` and path `/api/v1/tasks`.
+    pub path_prefix: Option<String>,
+}
+
+/// When tenants' instances and modules' generations come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenancy {
+    /// How long running requests may hold up a move, a disable or the shutdown.
+    pub drain_deadline: Duration,
+    /// After how long without a request an instance is dropped.
+    pub idle_release: Duration,
+    /// How long a generation that nobody uses stays loaded; zero unloads it at once.
+    pub linger: Duration,
+    /// The most libraries mapped at once; at most 700, as the C library has 1,024 thread keys in all.
+    pub max_generations: usize,
+    /// How long `initialize` of one instance may take.
+    pub initialize_deadline: Duration,
+    /// How many instances may be in `initialize` at once.
+    pub start_concurrency: usize,
+}
+
+/// The threads that serve tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Runtime {
+    /// `None`: one for each core.
+    pub workers: Option<NonZeroUsize>,
+    /// How work is shared among them.
+    pub mode: RuntimeMode,
+}
+
+/// How requests are spread over worker threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RuntimeMode {
+    /// A single-threaded runtime for each worker; a connection stays where it was accepted.
+    #[default]
+    PerCore,
+    /// One runtime whose workers take work from each other.
+    WorkStealing,
+}
+
+/// How the plugins folder is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// By what changes are noticed.
+    pub mode: WatchMode,
+    /// How long a file must be unchanged before it is read, where no event says that it was closed.
+    pub settle: Duration,
+    /// Between two looks at the folder, in mode `poll`.
+    pub poll_interval: Duration,
+}
+
+/// By what a change of the plugins folder is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WatchMode {
+    /// The kernel's events.
+    #[default]
+    Events,
+    /// Looking again and again, for file systems without events.
+    Poll,
+}
+
+/// The host's log, on stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// Directives as `tracing-subscriber` has them: `info,tenon_host=debug`. Checked.
+    pub filter: String,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Limits {
+    /// What holds for one module.
+    pub fn of(&self, module: &ModuleName) -> ModuleLimits {
+        let own = self.modules.get(module).copied().unwrap_or_default();
+        ModuleLimits {
+            body_bytes: own.body_bytes.unwrap_or(self.general.body_bytes),
+            deadline: own.deadline.unwrap_or(self.general.deadline),
+            concurrency: own.concurrency.unwrap_or(self.general.concurrency),
+        }
+    }
+}
+
+impl KeyAlgorithm {
+    /// The name as in a token's `alg`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            source: None,
+            plugins: "./plugins".into(),
+            data: "./data".into(),
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            admin_listen: (Ipv4Addr::LOCALHOST, 8081).into(),
+            dev: false,
+            store: StoreKind::default(),
+            limits: Limits::default(),
+            auth: Auth::default(),
+            tenant_source: TenantSource::default(),
+            tenancy: Tenancy::default(),
+            runtime: Runtime::default(),
+            watch: Watch::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            general: ModuleLimits { body_bytes: 2 << 20, deadline: Duration::from_secs(30), concurrency: 256 },
+            modules: BTreeMap::new(),
+            header_bytes: 32 << 10,
+            header_count: 100,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { claims: ClaimNames::default(), leeway: Duration::from_secs(30), token_cache: 10_000, keys: Vec::new() }
+    }
+}
+
+impl Default for ClaimNames {
+    fn default() -> Self {
+        Self { subject: "sub".into(), tenant: "tenant".into(), roles: "roles".into() }
+    }
+}
+
+impl Default for TenantSource {
+    fn default() -> Self {
+        Self { header: Some("x-tenant-id".into()), host_suffix: None, path_prefix: None }
+    }
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Self {
+            drain_deadline: Duration::from_secs(30),
+            idle_release: Duration::from_secs(600),
+            linger: Duration::from_secs(60),
+            max_generations: 256,
+            initialize_deadline: Duration::from_secs(10),
+            start_concurrency: 8,
+        }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { mode: WatchMode::default(), settle: Duration::from_millis(50), poll_interval: Duration::from_secs(2) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), filter: "info".into() }
+    }
+}
