@@ -1,0 +1,220 @@
+//! The constructors, one for each code: every text that the host says to users stands here.
+
+use std::{borrow::Cow, fmt::Display, time::Duration};
+
+use super::{body::Problem, code::Code};
+use crate::names::{ModuleName, TenantId, TenantIdError};
+
+/// Names one after the other.
+fn joined<T: Display>(items: &[T], between: &str) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+}
+
+fn texts<T: Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(T::to_string).collect()
+}
+
+/// About modules.
+impl Problem {
+    /// [`Code::ModuleNotFound`]. `name` may be something that is no module name.
+    pub fn module_not_found(name: &str) -> Self {
+        Self::new(Code::ModuleNotFound, format!("Module not found in registry: {}", shortened(name)))
+    }
+
+    /// [`Code::ModuleDependencyMissing`]; member `missing` lists the names.
+    pub fn module_dependency_missing(module: &ModuleName, missing: &[ModuleName]) -> Self {
+        let list = joined(missing, ", ");
+        let text = format!("Cannot enable {module}: missing required dependencies: {list}");
+        Self::new(Code::ModuleDependencyMissing, text).with_member("missing", texts(missing))
+    }
+
+    /// [`Code::ModuleCircularDependency`]. `cycle` begins and ends with the same name; member `cycle` lists it.
+    pub fn module_circular_dependency(cycle: &[ModuleName]) -> Self {
+        let text = format!("Circular dependency detected: {}", joined(cycle, " -> "));
+        Self::new(Code::ModuleCircularDependency, text).with_member("cycle", texts(cycle))
+    }
+
+    /// [`Code::ModuleHasDependents`]; member `dependents` lists the names.
+    pub fn module_has_dependents(module: &ModuleName, dependents: &[ModuleName]) -> Self {
+        let text = format!("Cannot disable {module}: required by: {}", joined(dependents, ", "));
+        Self::new(Code::ModuleHasDependents, text).with_member("dependents", texts(dependents))
+    }
+
+    /// [`Code::ModuleLoadFailed`]. Operators are told why with [`Problem::with_detail`]; tenants are not.
+    pub fn module_load_failed(module: &ModuleName) -> Self {
+        Self::new(Code::ModuleLoadFailed, format!("Failed to load module: {module}"))
+    }
+
+    /// [`Code::ModuleNotEnabled`].
+    pub fn module_not_enabled(module: &ModuleName) -> Self {
+        Self::new(Code::ModuleNotEnabled, format!("Module {module} is not enabled"))
+    }
+
+    /// [`Code::FeatureNotEnabled`].
+    pub fn feature_not_enabled(feature: &str) -> Self {
+        Self::new(Code::FeatureNotEnabled, format!("Feature {feature} is not enabled"))
+    }
+
+    /// [`Code::ModulePanicked`].
+    pub fn module_panicked(module: &ModuleName) -> Self {
+        Self::new(Code::ModulePanicked, format!("Module {module} failed to answer"))
+    }
+
+    /// [`Code::ModuleTimeout`].
+    pub fn module_timeout(module: &ModuleName, deadline: Duration) -> Self {
+        Self::new(Code::ModuleTimeout, format!("Module {module} did not answer within {deadline:?}"))
+    }
+
+    /// [`Code::ModuleBusy`].
+    pub fn module_busy(module: &ModuleName, retry_after: Duration) -> Self {
+        Self::new(Code::ModuleBusy, format!("Module {module} is not ready yet")).with_retry_after(retry_after)
+    }
+
+    /// [`Code::ModuleDuplicate`]; `version` is that of both files.
+    pub fn module_duplicate(module: &ModuleName, version: &semver::Version) -> Self {
+        Self::new(Code::ModuleDuplicate, format!("Module {module} {version} is in the plugins folder twice"))
+    }
+
+    /// [`Code::ModuleIncompatible`]; `why` names what was found and what this host needs.
+    pub fn module_incompatible(module: &str, why: &str) -> Self {
+        Self::new(Code::ModuleIncompatible, format!("Module {} does not fit this host: {why}", shortened(module)))
+    }
+
+    /// [`Code::ModuleVersionUnsatisfiable`]; `why` names who wants what.
+    pub fn module_version_unsatisfiable(module: &ModuleName, why: &str) -> Self {
+        let text = format!("No version of {module} fits all requirements: {why}");
+        Self::new(Code::ModuleVersionUnsatisfiable, text)
+    }
+
+    /// [`Code::DependencyNotOffered`]: `dependency` lists in `provides-to` who may use it, without `module`.
+    pub fn dependency_not_offered(module: &ModuleName, dependency: &ModuleName) -> Self {
+        Self::new(Code::DependencyNotOffered, format!("Module {dependency} is not offered to {module}"))
+    }
+
+    /// [`Code::ManifestInvalid`]; member `problems` lists all that is wrong.
+    pub fn manifest_invalid<T: Display>(module: &str, problems: &[T]) -> Self {
+        let text = format!("The manifest of {} is invalid", shortened(module));
+        Self::new(Code::ManifestInvalid, text).with_member("problems", texts(problems))
+    }
+
+    /// [`Code::RouteConflict`]: `holder` keeps base path `base`.
+    pub fn route_conflict(module: &ModuleName, base: &str, holder: &ModuleName) -> Self {
+        let text = format!("Module {module} cannot serve {base}: it conflicts with module {holder}");
+        Self::new(Code::RouteConflict, text)
+    }
+}
+
+/// About requests, tenants and who asks.
+impl Problem {
+    /// [`Code::RouteNotFound`]. The path is not repeated: it may be long or hostile.
+    pub fn route_not_found() -> Self {
+        Self::new(Code::RouteNotFound, "No route matches this path")
+    }
+
+    /// [`Code::MethodNotAllowed`]; `allowed` is sent as `Allow`.
+    pub fn method_not_allowed<T: Display>(allowed: &[T]) -> Self {
+        let allow = joined(allowed, ", ");
+        Self::new(Code::MethodNotAllowed, format!("This route answers only to {allow}")).with_allow(allow)
+    }
+
+    /// [`Code::TenantRequired`].
+    pub fn tenant_required() -> Self {
+        Self::new(Code::TenantRequired, "The request must name a tenant")
+    }
+
+    /// [`Code::TenantIdInvalid`].
+    pub fn tenant_id_invalid(why: TenantIdError) -> Self {
+        Self::new(Code::TenantIdInvalid, format!("Invalid tenant id: {why}"))
+    }
+
+    /// [`Code::TenantNotFound`].
+    pub fn tenant_not_found(tenant: &TenantId) -> Self {
+        Self::new(Code::TenantNotFound, format!("Tenant not found: {tenant}"))
+    }
+
+    /// [`Code::TenantExists`].
+    pub fn tenant_exists(tenant: &TenantId) -> Self {
+        Self::new(Code::TenantExists, format!("Tenant already exists: {tenant}"))
+    }
+
+    /// [`Code::TenantSuspended`].
+    pub fn tenant_suspended(tenant: &TenantId) -> Self {
+        Self::new(Code::TenantSuspended, format!("Tenant {tenant} is suspended"))
+    }
+
+    /// [`Code::Unauthenticated`] where no token was sent.
+    pub fn token_missing() -> Self {
+        Self::new(Code::Unauthenticated, "A token is required")
+    }
+
+    /// [`Code::Unauthenticated`] where a token was sent; why it won't do is for the log alone.
+    pub fn token_refused() -> Self {
+        Self::new(Code::Unauthenticated, "The token is not valid").with_token_refused()
+    }
+
+    /// [`Code::Forbidden`]. `text` is neutral: it tells nothing that the caller doesn't know.
+    pub fn forbidden(text: &'static str) -> Self {
+        Self::new(Code::Forbidden, text)
+    }
+
+    /// [`Code::RequestInvalid`]; `why` is about what the client sent.
+    pub fn request_invalid(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::RequestInvalid, why)
+    }
+
+    /// [`Code::BodyTooLarge`]; member `limitBytes` is the limit.
+    pub fn body_too_large(limit_bytes: usize) -> Self {
+        Self::new(Code::BodyTooLarge, format!("The request body is larger than {limit_bytes} bytes"))
+            .with_member("limitBytes", limit_bytes)
+    }
+
+    /// [`Code::TooManyRequests`].
+    pub fn too_many_requests(module: &ModuleName, retry_after: Duration) -> Self {
+        let text = format!("Too many requests at once for module {module}");
+        Self::new(Code::TooManyRequests, text).with_retry_after(retry_after)
+    }
+}
+
+/// About flags, revisions and the host itself.
+impl Problem {
+    /// [`Code::FlagNotFound`].
+    pub fn flag_not_found(flag: &str) -> Self {
+        Self::new(Code::FlagNotFound, format!("Flag not found: {}", shortened(flag)))
+    }
+
+    /// [`Code::FlagInvalid`]; member `problems` lists all that is wrong.
+    pub fn flag_invalid<T: Display>(problems: &[T]) -> Self {
+        Self::new(Code::FlagInvalid, format!("Invalid flag: {}", joined(problems, "; ")))
+            .with_member("problems", texts(problems))
+    }
+
+    /// [`Code::PreconditionFailed`]; member `revision` is the one that is there now.
+    pub fn precondition_failed(revision: u64) -> Self {
+        Self::new(Code::PreconditionFailed, format!("It was changed in the meantime and has revision {revision} now"))
+            .with_member("revision", revision)
+    }
+
+    /// [`Code::PreconditionRequired`].
+    pub fn precondition_required() -> Self {
+        Self::new(Code::PreconditionRequired, "Send If-Match with the revision that was read")
+    }
+
+    /// [`Code::StoreUnavailable`].
+    pub fn store_unavailable() -> Self {
+        Self::new(Code::StoreUnavailable, "The store is unavailable").with_retry_after(Duration::from_secs(1))
+    }
+
+    /// [`Code::ShuttingDown`].
+    pub fn shutting_down() -> Self {
+        Self::new(Code::ShuttingDown, "The host is shutting down").with_retry_after(Duration::from_secs(1))
+    }
+}
+
+/// What a client sent, cut to a length that is fit to be repeated.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 128;
+    match text.char_indices().nth(MOST) {
+        Some((cut, _)) => Cow::Owned(format!("{}...", &text[..cut])),
+        None => Cow::Borrowed(text),
+    }
+}
