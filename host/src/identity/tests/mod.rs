@@ -1,0 +1,7 @@
+//! Tests of room `identity`, through its public boundary, with keys and a clock of their own.
+
+mod access;
+mod admin_token;
+mod headers;
+mod keys;
+mod tokens;
