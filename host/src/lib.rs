@@ -5,21 +5,21 @@
 
 pub mod names;
 
-pub mod manifest;
-pub mod stores;
 pub mod config;
+pub mod manifest;
 pub mod problem;
+pub mod stores;
 pub mod telemetry;
 
 pub mod catalog;
-pub mod loader;
 pub mod flags;
 pub mod identity;
+pub mod loader;
 
 pub mod tenancy;
 
-pub mod gateway;
 pub mod admin;
+pub mod gateway;
 pub mod watch;
 
 pub mod app;

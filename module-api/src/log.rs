@@ -20,7 +20,10 @@ use tracing::{
 
 use tracing_core::span::Current;
 
-use crate::abi::{FIELD_BOOL, FIELD_DEBUG, FIELD_F64, FIELD_I64, FIELD_STR, FIELD_U64, LogBox, RawCallsite, RawField};
+use crate::abi::{
+    FIELD_BOOL, FIELD_DEBUG, FIELD_F64, FIELD_I64, FIELD_STR, FIELD_U64, INTEREST_ALWAYS, INTEREST_SOMETIMES, LogBox,
+    NO_PARENT, RawCallsite, RawField,
+};
 
 static STATE: OnceLock<State> = OnceLock::new();
 
@@ -31,7 +34,7 @@ struct State {
     spans: RwLock<HashMap<u64, &'static Metadata<'static>>>,
 }
 
-/// The id of a span that the host did not make.
+/// The id of a span that the host did not make: its filter does not want it, or it is gone.
 const NO_SPAN: u64 = u64::MAX;
 
 pub(crate) fn attach(log: LogBox) {
@@ -127,9 +130,13 @@ impl Visit for Values {
     }
 }
 
-/// 0 asks for the contextual parent.
-fn parent_number(parent: Option<&span::Id>) -> u64 {
-    parent.map_or(0, span::Id::into_u64)
+/// The parent's number; 0 asks for the contextual one.
+fn parent_number(parent: Option<&span::Id>, is_root: bool) -> u64 {
+    match parent {
+        Some(parent) if parent.into_u64() != NO_SPAN => parent.into_u64(),
+        None if is_root => NO_PARENT,
+        _ => 0,
+    }
 }
 
 struct Bridge;
@@ -137,16 +144,20 @@ struct Bridge;
 impl Subscriber for Bridge {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         // The host's filter is fixed when the host starts, so what it says now holds.
-        let wanted = with_log(|state, log| log.enabled(site_of(state, log, metadata)));
-        match wanted {
-            Some(true) => Interest::always(),
-            Some(false) | None => Interest::never(),
+        match with_log(|state, log| log.interest(site_of(state, log, metadata))) {
+            Some(INTEREST_ALWAYS) => Interest::always(),
+            Some(INTEREST_SOMETIMES) => Interest::sometimes(),
+            _ => Interest::never(),
         }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let _ = metadata;
-        true
+        // Only callsites that were registered get here, and these are known by their identity.
+        let known = with_log(|state, log| {
+            let sites = state.sites.read().unwrap_or_else(PoisonError::into_inner);
+            sites.get(&metadata.callsite()).is_some_and(|site| log.enabled(*site))
+        });
+        known.unwrap_or(false)
     }
 
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
@@ -154,7 +165,7 @@ impl Subscriber for Bridge {
         span.record(&mut values);
         let made = with_log(|state, log| {
             let site = site_of(state, log, span.metadata());
-            let id = values.with_raw(|fields| log.new_span(site, parent_number(span.parent()), fields));
+            let id = values.with_raw(|fields| log.new_span(site, parent_number(span.parent(), span.is_root()), fields));
             if id != 0 {
                 state.spans.write().unwrap_or_else(PoisonError::into_inner).insert(id, span.metadata());
             }
@@ -166,7 +177,12 @@ impl Subscriber for Bridge {
     fn record(&self, span: &span::Id, values: &span::Record<'_>) {
         let mut collected = Values::default();
         values.record(&mut collected);
-        with_log(|_, log| collected.with_raw(|fields| log.record(span.into_u64(), fields)));
+        with_log(|state, log| {
+            let known = state.spans.read().unwrap_or_else(PoisonError::into_inner).get(&span.into_u64()).copied();
+            let Some(metadata) = known else { return };
+            let site = site_of(state, log, metadata);
+            collected.with_raw(|fields| log.record(span.into_u64(), site, fields));
+        });
     }
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
@@ -176,7 +192,7 @@ impl Subscriber for Bridge {
         event.record(&mut values);
         with_log(|state, log| {
             let site = site_of(state, log, event.metadata());
-            values.with_raw(|fields| log.event(site, parent_number(event.parent()), fields));
+            values.with_raw(|fields| log.event(site, parent_number(event.parent(), event.is_root()), fields));
         });
     }
 

@@ -103,7 +103,7 @@ impl Tenant {
         F: FnOnce() -> T + Send + 'static,
     {
         let result = Arc::new(Mutex::new(None));
-        let job = Job { work: Some(work), result: Arc::clone(&result) };
+        let job = Job { work: Some(work), result: Some(Arc::clone(&result)) };
         self.host.blocking(RawJob_TO::from_value(job, TD_Opaque)).await.into_result()?;
         let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         done.ok_or_else(|| ServiceError::Other("the closure did not run".to_owned()))
@@ -151,7 +151,7 @@ impl Tenant {
 
 struct Job<T, F> {
     work: Option<F>,
-    result: Arc<Mutex<Option<T>>>,
+    result: Option<Arc<Mutex<Option<T>>>>,
 }
 
 impl<T: Send + 'static, F: FnOnce() -> T + Send + 'static> RawJob for Job<T, F> {
@@ -161,7 +161,9 @@ impl<T: Send + 'static, F: FnOnce() -> T + Send + 'static> RawJob for Job<T, F> 
         };
         let done = guard(|| {
             let value = work();
-            *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            if let Some(result) = &self.result {
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            }
         });
         RResult::from(done)
     }
@@ -169,8 +171,10 @@ impl<T: Send + 'static, F: FnOnce() -> T + Send + 'static> RawJob for Job<T, F> 
 
 impl<T, F> Drop for Job<T, F> {
     fn drop(&mut self) {
-        // A closure that never ran, and what it captured.
+        // A closure that never ran, with what it captured, and a result that nobody waits for any more.
         let work = self.work.take();
         let _ = guard(|| drop(work));
+        let result = self.result.take();
+        let _ = guard(|| drop(result));
     }
 }

@@ -1,1 +1,50 @@
-//! Room loader.
+//! Opening, calling and unloading native modules. All of the host's unsafe code is here.
+//!
+//! Refuses to know tenants, HTTP listeners and stores: what a module may ask of them comes in as
+//! [`HostServices`], and what it is asked goes in as [`CallRequest`]. Refuses to promise an unload that it
+//! did not observe: each generation ends as [`Outcome::Unloaded`] or [`Outcome::Resident`] with a reason.
+//!
+//! Files, in the order of a generation's life: `opening` is the front; `staging` copies the file, `library`
+//! opens and checks the copy, `generation` and `instance` are what others hold, `call` and `reply` carry one request, `hosting`
+//! and `logging` are what the module may ask, `reaper` unloads. `interpose` and `footprint` know what the
+//! module left behind on the host's threads.
+
+mod staging;
+
+mod library;
+
+mod generation;
+mod instance;
+
+mod call;
+mod lend;
+mod reply;
+
+mod failure;
+mod fence;
+mod hosting;
+mod logging;
+mod services;
+
+mod footprint;
+mod interpose;
+
+mod opening;
+mod reaper;
+mod report;
+
+mod error;
+
+pub use call::{Call, CallRequest};
+pub use error::{LoadError, Route};
+pub use footprint::sweep_this_thread;
+pub use generation::Generation;
+pub use instance::Instance;
+pub use interpose::installed;
+pub use opening::{Loader, LoaderSettings, OpenRequest};
+pub use reaper::Sweeper;
+pub use reply::{Reply, ReplyBody, ReplyStream};
+pub use report::{GenerationInfo, LoaderReport, Outcome, ResidentGeneration};
+pub use services::{
+    BlockingJob, Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp,
+};

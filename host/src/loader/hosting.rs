@@ -1,0 +1,199 @@
+//! What a module's handle is on this side: turns the binary interface into [`HostServices`] and back. No
+//! panic of a service leaves through the module, where it would end the process.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use abi_stable::{
+    erased_types::TD_Opaque,
+    std_types::{ROption, RResult, RStr, RString, RVec},
+};
+use async_ffi::{FfiFuture, FutureExt};
+use module_api::abi::{
+    HostBox, JobBox, RawDocument, RawDocuments, RawFailure, RawHost, RawHost_TO, RawLater, RawStoreAnswer, RawStoreOp,
+    STORE_DELETE, STORE_FIND, STORE_GET, STORE_INSERT, STORE_PUT,
+};
+
+use super::{
+    fence::{Fence, Gate},
+    generation::Generation,
+    reply::polled,
+    services::{Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp},
+};
+
+/// The services of one instance as the module holds them.
+pub(super) struct HostHandle {
+    services: Option<Arc<dyn HostServices>>,
+    /// Kept here because the interface lends it.
+    tenant_id: Box<str>,
+    // Weak: a module that keeps its handle in a static must not keep itself mapped.
+    generation: Weak<Generation>,
+    gate: Arc<Gate>,
+}
+
+impl HostHandle {
+    pub(super) fn lend(services: Arc<dyn HostServices>, generation: &Arc<Generation>, gate: &Arc<Gate>) -> HostBox {
+        let handle = Self {
+            tenant_id: services.tenant_id().into(),
+            services: Some(services),
+            generation: Arc::downgrade(generation),
+            gate: Arc::clone(gate),
+        };
+        RawHost_TO::from_value(handle, TD_Opaque)
+    }
+
+    fn ask<T>(&self, panicked: impl FnOnce() -> T, ask: impl FnOnce(&Arc<dyn HostServices>) -> T) -> T {
+        let Some(services) = self.services.as_ref() else { return panicked() };
+        catch_unwind(AssertUnwindSafe(|| ask(services))).unwrap_or_else(|_| panicked())
+    }
+}
+
+impl Drop for HostHandle {
+    fn drop(&mut self) {
+        let services = self.services.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(services))).is_err() {
+            tracing::error!("an instance's services panicked while they were dropped");
+        }
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::new(FailureKind::Internal, "a service of the host panicked")
+}
+
+fn stopping() -> Failure {
+    Failure::new(FailureKind::Stopping, "the instance is being stopped")
+}
+
+fn at_once<T: Send + 'static>(answer: T) -> FfiFuture<T> {
+    std::future::ready(answer).into_ffi()
+}
+
+impl RawHost for HostHandle {
+    fn tenant_id(&self) -> RStr<'_> {
+        RStr::from_str(&self.tenant_id)
+    }
+
+    fn settings(&self) -> RString {
+        RString::from(self.ask(|| "{}".to_owned(), |services| services.settings()))
+    }
+
+    fn flag(&self, name: RStr<'_>) -> u8 {
+        self.ask(|| 2, |services| services.flag(name.as_str()).map_or(2, u8::from))
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.ask(|| 0, |services| services.now_millis())
+    }
+
+    fn random_id(&self) -> RString {
+        RString::from(self.ask(String::new, |services| services.random_id()))
+    }
+
+    fn store(&self, op: RawStoreOp) -> RawLater<RawStoreAnswer> {
+        let op = match read_op(op) {
+            Ok(op) => op,
+            Err(failure) => return RawLater::Ready(RResult::RErr(failure.into_raw())),
+        };
+        match self.ask(|| StoreAnswer::Ready(Err(panicked())), |services| services.store(op)) {
+            StoreAnswer::Ready(answer) => RawLater::Ready(write_answer(answer)),
+            StoreAnswer::Pending(answer) => {
+                let fence = Fence::new(answer, &self.gate, || Err(panicked()));
+                RawLater::Pending(async move { write_answer(fence.await) }.into_ffi())
+            }
+        }
+    }
+
+    fn blocking(&self, job: JobBox) -> FfiFuture<RResult<(), RawFailure>> {
+        let Some(generation) = self.generation.upgrade() else {
+            return at_once(RResult::RErr(stopping().into_raw()));
+        };
+        let held = HeldJob { job, _generation: generation };
+        let answer = self.ask(
+            || -> ServiceFuture<_> { Box::pin(std::future::ready(Err(panicked()))) },
+            |services| services.blocking(Box::new(move || held.run())),
+        );
+        let fence = Fence::new(answer, &self.gate, || Err(panicked()));
+        async move { RResult::from(fence.await.map_err(Failure::into_raw)) }.into_ffi()
+    }
+
+    fn sleep(&self, millis: u64) -> FfiFuture<()> {
+        let answer = self.ask(
+            || -> ServiceFuture<()> { Box::pin(std::future::ready(())) },
+            |services| services.sleep(Duration::from_millis(millis)),
+        );
+        Fence::new(answer, &self.gate, || ()).into_ffi()
+    }
+
+    fn spawn(&self, task: FfiFuture<RResult<(), RawFailure>>) -> RResult<(), RawFailure> {
+        let Some(generation) = self.generation.upgrade() else {
+            return RResult::RErr(stopping().into_raw());
+        };
+        let held = HeldTask { task: Some(task), _generation: generation };
+        RResult::from(
+            self.ask(|| Err(panicked()), |services| services.spawn(Box::pin(held))).map_err(Failure::into_raw),
+        )
+    }
+}
+
+// Fields are dropped in this order: the module's closure before the library it is in.
+struct HeldJob {
+    job: JobBox,
+    _generation: Arc<Generation>,
+}
+
+impl HeldJob {
+    fn run(mut self) -> Result<(), Failure> {
+        self.job.run().into_result().map_err(Failure::from_raw)
+    }
+}
+
+// As above.
+struct HeldTask {
+    task: Option<FfiFuture<RResult<(), RawFailure>>>,
+    _generation: Arc<Generation>,
+}
+
+impl Future for HeldTask {
+    type Output = Result<(), Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = std::task::ready!(polled(&mut self.get_mut().task, cx));
+        Poll::Ready(outcome.and_then(|done| done.into_result().map_err(Failure::from_raw)))
+    }
+}
+
+fn read_op(op: RawStoreOp) -> Result<StoreOp, Failure> {
+    let (id, body, revision) = (op.id.into_string(), op.body.into_vec(), op.revision);
+    let action = match op.kind {
+        STORE_GET => StoreAction::Get { id },
+        STORE_INSERT => StoreAction::Insert { id, body },
+        STORE_PUT => StoreAction::Put { id, body, revision },
+        STORE_DELETE => StoreAction::Delete { id, revision },
+        STORE_FIND => StoreAction::Find { query: body },
+        other => {
+            let text = format!("the host has no store operation {other}; the module's module-api is newer");
+            return Err(Failure::new(FailureKind::Unsupported, text));
+        }
+    };
+    Ok(StoreOp { model: op.model.into_string(), action })
+}
+
+fn write_answer(answer: Result<Documents, Failure>) -> RawStoreAnswer {
+    match answer {
+        Ok(found) => RResult::ROk(RawDocuments {
+            documents: found
+                .documents
+                .into_iter()
+                .map(|(id, revision, body)| RawDocument { id: RString::from(id), revision, body: RVec::from(body) })
+                .collect(),
+            next: found.next.map_or(ROption::RNone, |next| ROption::RSome(RString::from(next))),
+        }),
+        Err(failure) => RResult::RErr(failure.into_raw()),
+    }
+}
