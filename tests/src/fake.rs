@@ -1,0 +1,202 @@
+//! The host's services in memory: timers and threads of a runtime, a store that is a map.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+use tenon_host::loader::{
+    BlockingJob, Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp,
+};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+type Stored = BTreeMap<(String, String), (u64, Value)>;
+
+/// Services for one instance.
+#[derive(Debug)]
+pub struct FakeServices {
+    tenant: String,
+    settings: String,
+    runtime: Handle,
+    stored: Mutex<Stored>,
+    tasks: Mutex<Option<Vec<AbortHandle>>>,
+    ids: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeServices {
+    /// Services on a runtime, with settings as JSON.
+    pub fn new(tenant: &str, settings: &str, runtime: &Handle) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            settings: settings.to_owned(),
+            runtime: runtime.clone(),
+            stored: Mutex::default(),
+            tasks: Mutex::new(Some(Vec::new())),
+            ids: AtomicU64::new(1),
+        }
+    }
+
+    /// Ends what was spawned; nothing is spawned after that.
+    pub fn stop(&self) {
+        for task in lock(&self.tasks).take().unwrap_or_default() {
+            task.abort();
+        }
+    }
+
+    fn act(&self, op: StoreOp) -> Result<Documents, Failure> {
+        let mut stored = lock(&self.stored);
+        let written = |id, revision| Documents { documents: vec![(id, revision, Vec::new())], next: None };
+        let at = |id: &str| (op.model.clone(), id.to_owned());
+        let is = |kind: FailureKind| Failure::new(kind, "by the fake store");
+        let read = |body: &[u8]| {
+            serde_json::from_slice::<Value>(body).map_err(|error| Failure::new(FailureKind::Misuse, error.to_string()))
+        };
+        match op.action {
+            StoreAction::Get { id } => Ok(Documents {
+                documents: stored
+                    .get(&at(&id))
+                    .map(|(revision, value)| (id, *revision, value.to_string().into_bytes()))
+                    .into_iter()
+                    .collect(),
+                next: None,
+            }),
+            StoreAction::Insert { id, body } => {
+                if stored.contains_key(&at(&id)) {
+                    return Err(is(FailureKind::Exists));
+                }
+                stored.insert(at(&id), (1, read(&body)?));
+                Ok(written(id, 1))
+            }
+            StoreAction::Put { id, body, revision } => {
+                let known = stored.get_mut(&at(&id)).ok_or_else(|| is(FailureKind::Missing))?;
+                if known.0 != revision {
+                    return Err(is(FailureKind::Revision));
+                }
+                *known = (revision + 1, read(&body)?);
+                Ok(written(id, revision + 1))
+            }
+            StoreAction::Delete { id, revision } => match stored.get(&at(&id)) {
+                None => Err(is(FailureKind::Missing)),
+                Some((known, _)) if *known != revision => Err(is(FailureKind::Revision)),
+                Some(_) => {
+                    stored.remove(&at(&id));
+                    Ok(Documents::default())
+                }
+            },
+            StoreAction::Find { query } => Ok(find(&stored, &op.model, &read(&query)?)),
+        }
+    }
+}
+
+/// Values by JSON's own order, good enough for tests: numbers, then text.
+fn rank(value: Option<&Value>) -> (u8, f64, String) {
+    match value {
+        Some(Value::Number(number)) => (1, number.as_f64().unwrap_or(0.0), String::new()),
+        Some(Value::String(text)) => (2, 0.0, text.clone()),
+        Some(other) => (0, 0.0, other.to_string()),
+        None => (3, 0.0, String::new()),
+    }
+}
+
+fn find(stored: &Stored, model: &str, query: &Value) -> Documents {
+    let equal = query["equal"].as_array().cloned().unwrap_or_default();
+    let range = &query["range"];
+    let fits = |value: &Value| {
+        let field = range["field"].as_str().and_then(|field| value.get(field));
+        let (from, to) = (range.get("from"), range.get("to"));
+        let prefix = range.get("prefix").and_then(Value::as_str);
+        equal.iter().all(|pair| pair[0].as_str().and_then(|field| value.get(field)) == Some(&pair[1]))
+            && from.is_none_or(|from| field.is_some() && rank(field) >= rank(Some(from)))
+            && to.is_none_or(|to| field.is_some() && rank(field) < rank(Some(to)))
+            && prefix.is_none_or(|prefix| field.and_then(Value::as_str).is_some_and(|text| text.starts_with(prefix)))
+    };
+    let mut found: Vec<_> =
+        stored.iter().filter(|((of, _), (_, value))| of == model && fits(value)).map(|(key, held)| (&key.1, held)).collect();
+    if let Some(field) = query["order_by"].as_str() {
+        found.sort_by(|one, other| {
+            rank(one.1.1.get(field)).partial_cmp(&rank(other.1.1.get(field))).unwrap_or(std::cmp::Ordering::Equal)
+        });
+    }
+    if query["descending"] == true {
+        found.reverse();
+    }
+    let limit = query["limit"].as_u64().filter(|limit| *limit > 0).unwrap_or(50) as usize;
+    let skipped = query["after"].as_str().and_then(|after| after.parse().ok()).unwrap_or(0_usize);
+    let more = found.len() > skipped + limit;
+    Documents {
+        documents: found
+            .into_iter()
+            .skip(skipped)
+            .take(limit)
+            .map(|(id, (revision, value))| (id.clone(), *revision, value.to_string().into_bytes()))
+            .collect(),
+        next: more.then(|| (skipped + limit).to_string()),
+    }
+}
+
+impl HostServices for FakeServices {
+    fn tenant_id(&self) -> &str {
+        &self.tenant
+    }
+
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+
+    fn flag(&self, name: &str) -> Option<bool> {
+        (name == "lit" || name == "unlit").then_some(name == "lit")
+    }
+
+    fn now_millis(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(0)
+    }
+
+    fn random_id(&self) -> String {
+        format!("00000000-0000-7000-8000-{:012x}", self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Every second answer comes later, the one to `slow` always.
+    fn store(&self, op: StoreOp) -> StoreAnswer {
+        let is_slow = matches!(&op.action, StoreAction::Get { id } if id == "slow");
+        let answer = self.act(op);
+        if is_slow || self.ids.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            let wait = self.sleep(Duration::from_millis(1));
+            return StoreAnswer::Pending(Box::pin(async move {
+                wait.await;
+                answer
+            }));
+        }
+        StoreAnswer::Ready(answer)
+    }
+
+    fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>> {
+        let running = self.runtime.spawn_blocking(job);
+        Box::pin(async move {
+            running.await.unwrap_or_else(|_| Err(Failure::new(FailureKind::Stopping, "the runtime is being stopped")))
+        })
+    }
+
+    fn sleep(&self, time: Duration) -> ServiceFuture<()> {
+        let _runtime = self.runtime.enter();
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn spawn(&self, task: ServiceFuture<Result<(), Failure>>) -> Result<(), Failure> {
+        let mut tasks = lock(&self.tasks);
+        let Some(tasks) = tasks.as_mut() else {
+            return Err(Failure::new(FailureKind::Stopping, "the instance is being stopped"));
+        };
+        tasks.push(self.runtime.spawn(task).abort_handle());
+        Ok(())
+    }
+}
