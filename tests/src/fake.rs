@@ -119,8 +119,11 @@ fn find(stored: &Stored, model: &str, query: &Value) -> Documents {
             && to.is_none_or(|to| field.is_some() && rank(field) < rank(Some(to)))
             && prefix.is_none_or(|prefix| field.and_then(Value::as_str).is_some_and(|text| text.starts_with(prefix)))
     };
-    let mut found: Vec<_> =
-        stored.iter().filter(|((of, _), (_, value))| of == model && fits(value)).map(|(key, held)| (&key.1, held)).collect();
+    let mut found: Vec<_> = stored
+        .iter()
+        .filter(|((of, _), (_, value))| of == model && fits(value))
+        .map(|(key, held)| (&key.1, held))
+        .collect();
     if let Some(field) = query["order_by"].as_str() {
         found.sort_by(|one, other| {
             rank(one.1.1.get(field)).partial_cmp(&rank(other.1.1.get(field))).unwrap_or(std::cmp::Ordering::Equal)

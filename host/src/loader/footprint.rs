@@ -345,6 +345,17 @@ pub(super) fn retire(id: u64) {
     }
 }
 
+/// Takes back [`retire`]: the library stays, and threads run its entries when they end.
+pub(super) fn retain(id: u64) {
+    let mut state = state();
+    if let Some(area) = state.area(id)
+        && area.retiring
+    {
+        area.retiring = false;
+        RETIRING.fetch_sub(1, Ordering::Release);
+    }
+}
+
 /// What stands in the way of unloading a library.
 pub(super) fn in_the_way(id: u64) -> InTheWay {
     let mut state = state();

@@ -43,8 +43,9 @@ impl Mapped {
     pub(super) fn open(path: &Path, serial: u64) -> Result<Self, String> {
         let _mapping = MAPPING.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = link(path).map_err(|error| {
-            tracing::debug!(path = %path.display(), "the dynamic linker: {error}");
-            first_line(&error.to_string(), path)
+            let said = said(&error);
+            tracing::debug!(path = %path.display(), "the dynamic linker: {said}");
+            first_line(&said, path)
         })?;
         let mut mapped = Self { handle: Some(handle), serial, bytes: 0 };
         if let Some((start, end)) = mapped.header_address().and_then(range_around) {
@@ -111,9 +112,11 @@ impl Mapped {
         if let Some(handle) = self.handle.take()
             && let Err(error) = handle.close()
         {
-            return Err((self, first_line(&error.to_string(), path)));
+            footprint::retain(self.serial);
+            return Err((self, first_line(&said(&error), path)));
         }
         if is_mapped(path) {
+            footprint::retain(self.serial);
             return Err((self, "the dynamic linker keeps it mapped after it was closed".to_owned()));
         }
         footprint::vacate(self.serial);
@@ -144,6 +147,11 @@ fn link(path: &Path) -> Result<Library, libloading::Error> {
 fn compare(older: &'static TypeLayout, newer: &'static TypeLayout) -> Result<(), String> {
     // Fresh ones each time: they collect pointers into the library.
     check_layout_compatibility_with_globals(older, newer, &CheckingGlobals::new()).map_err(|error| error.to_string())
+}
+
+/// What the linker itself said, which is the error's source.
+fn said(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// What the linker said, without the path of the staged copy, which says nothing to anybody.

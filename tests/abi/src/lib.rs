@@ -17,6 +17,7 @@ impl Module for Growth {
     fn routes(routes: &mut Routes<Self>) {
         routes.get("/id", Self::id);
         routes.get("/beyond", Self::beyond);
+        routes.get("/needed", Self::needed);
     }
 }
 
@@ -31,6 +32,15 @@ impl Growth {
         let answer = self.tenant.beyond().map_err(|error| error.to_string());
         #[cfg(not(feature = "newer"))]
         let answer: Result<String, String> = Ok("unknown".to_owned());
+        Response::json(&answer)
+    }
+
+    /// The same, passed on as an error.
+    async fn needed(&self) -> Result<Response> {
+        #[cfg(feature = "newer")]
+        let answer = self.tenant.beyond()?;
+        #[cfg(not(feature = "newer"))]
+        let answer = "unknown";
         Response::json(&answer)
     }
 }

@@ -69,14 +69,19 @@ fn resident_bytes() -> i64 {
 fn mapped(staging: &Path) -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let staging = staging.to_string_lossy();
-    let mut files: Vec<&str> =
-        maps.lines().filter_map(|line| line.find(&*staging).map(|at| &line[at..])).collect();
+    let mut files: Vec<&str> = maps.lines().filter_map(|line| line.find(&*staging).map(|at| &line[at..])).collect();
     files.sort_unstable();
     files.dedup();
     files.len()
 }
 
-fn cycle(subject: &Subject, loader: &Loader, workers: &Workers, services: &tokio::runtime::Handle, seen: &mut BTreeMap<String, u64>) -> Result<(), String> {
+fn cycle(
+    subject: &Subject,
+    loader: &Loader,
+    workers: &Workers,
+    services: &tokio::runtime::Handle,
+    seen: &mut BTreeMap<String, u64>,
+) -> Result<(), String> {
     let generation = subject.file.open(loader).map_err(|error| error.to_string())?;
     let services = Arc::new(FakeServices::new("t1", "{}", services));
     let made = workers.run(0, generation.initialize(Arc::clone(&services) as _));
