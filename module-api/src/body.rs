@@ -16,9 +16,11 @@ use crate::{
     guard::guard,
 };
 
+type Pieces = Pin<Box<dyn Stream<Item = Result<Vec<u8>>> + Send>>;
+
 /// A stream of pieces, boxed.
 pub struct BodyStream {
-    pieces: Option<Pin<Box<dyn Stream<Item = Result<Vec<u8>>> + Send>>>,
+    pieces: Option<Pieces>,
 }
 
 impl fmt::Debug for BodyStream {

@@ -57,6 +57,12 @@ fn thread_locals_of_every_sort_are_unloaded() {
 }
 
 #[test]
+fn what_constructors_leave_behind_is_unloaded() {
+    let left = expect_gone("early", &["GET /"]);
+    assert_eq!(left["forgotten_entries"], 0, "{left:#}");
+}
+
+#[test]
 fn threads_that_end_by_themselves_are_waited_for() {
     let left = expect_gone("keeps-threads", &["GET /joined", "GET /detached"]);
     assert_eq!(count(&left, "GET /detached: 200"), 3000, "{left:#}");

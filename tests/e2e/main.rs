@@ -1,5 +1,7 @@
 //! The end-to-end tests, one binary. Each file is a story; what they share is the library of this package.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 /// A module's file becomes an answer, or an error with nothing left behind.
 mod loader_calls;
 /// An older, an equal and a newer module on this host.

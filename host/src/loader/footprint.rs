@@ -13,6 +13,7 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     ffi::c_void,
+    path::{Path, PathBuf},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -20,7 +21,10 @@ use std::{
     time::Instant,
 };
 
-use super::interpose::{self, Key};
+use super::{
+    interpose::{self, Key},
+    objects,
+};
 
 /// A destructor as the C library takes it.
 pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
@@ -121,11 +125,11 @@ enum Stage {
 }
 
 thread_local! {
-    // Neither has a destructor, so both can be read until the thread's very end.
+    // None of these has a destructor, so they can be read until the thread's very end.
     static STAGE: Cell<Stage> = const { Cell::new(Stage::New) };
     static NUMBER: Cell<u64> = const { Cell::new(0) };
-    /// Runs what is left when the thread ends. Registered after the host's own thread-locals that a module
-    /// could reach through it, hence destroyed before them.
+    static OPENS: Cell<bool> = const { Cell::new(false) };
+    /// Runs what is left when the thread ends.
     static AT_END: AtEnd = const { AtEnd };
 }
 
@@ -173,8 +177,33 @@ fn arm() -> bool {
 
 // --- what interposed functions record ---
 
+/// The library that is being opened: its number and copy.
+static OPENING: Mutex<Option<(u64, PathBuf)>> = Mutex::new(None);
+
+/// Runs what opens a library. Its constructors run before anybody knows where it lies, so what they register
+/// on this thread is looked up the long way.
+pub(super) fn while_opening<T>(id: u64, path: &Path, open: impl FnOnce() -> T) -> T {
+    *OPENING.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, path.to_owned()));
+    OPENS.with(|opens| opens.set(true));
+    let opened = open();
+    OPENS.with(|opens| opens.set(false));
+    *OPENING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    opened
+}
+
+/// Enters the range of the library that this thread opens, where the address is in it.
+fn meet(address: usize) {
+    if OPENS.with(Cell::get)
+        && let Some((id, path)) = OPENING.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+        && let Some(range) = objects::range_around(address, Some(path))
+    {
+        occupy(*id, range);
+    }
+}
+
 /// Whether an address belongs to a module.
 pub(super) fn is_module(address: usize) -> bool {
+    meet(address);
     AREAS.load(Ordering::Acquire) > 0 && state().area_at(address).is_some()
 }
 
@@ -226,6 +255,7 @@ pub(super) fn use_key(key: Key) {
 
 /// Counts a thread that code of a module is about to start. `None` where it is no module's.
 pub(super) fn begin_thread(start: usize) -> Option<u64> {
+    meet(start);
     if AREAS.load(Ordering::Acquire) == 0 {
         return None;
     }
@@ -327,9 +357,12 @@ fn done(id: u64) {
 
 // --- what the loader asks ---
 
-/// Enters a library's range.
-pub(super) fn occupy(id: u64, start: usize, end: usize) {
+/// Enters a library's range; once more is no harm.
+pub(super) fn occupy(id: u64, (start, end): (usize, usize)) {
     let mut state = state();
+    if state.area(id).is_some() {
+        return;
+    }
     state.areas.push(Area { id, start, end, retiring: false, threads: 0, running: 0 });
     AREAS.store(state.areas.len(), Ordering::Release);
 }

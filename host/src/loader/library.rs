@@ -20,7 +20,7 @@ use abi_stable::{
 use libloading::Library;
 use module_api::abi::RootRef;
 
-use super::footprint;
+use super::{footprint, objects};
 
 /// Held while a range of addresses gets or loses its library: else a library could be opened in the range of
 /// one that is gone but not yet struck off.
@@ -42,14 +42,16 @@ impl Mapped {
     /// The first line of what the dynamic linker said.
     pub(super) fn open(path: &Path, serial: u64) -> Result<Self, String> {
         let _mapping = MAPPING.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = link(path).map_err(|error| {
+        let handle = footprint::while_opening(serial, path, || link(path)).map_err(|error| {
+            // Where it failed after its constructors had run.
+            footprint::vacate(serial);
             let said = said(&error);
             tracing::debug!(path = %path.display(), "the dynamic linker: {said}");
             first_line(&said, path)
         })?;
         let mut mapped = Self { handle: Some(handle), serial, bytes: 0 };
-        if let Some((start, end)) = mapped.header_address().and_then(range_around) {
-            footprint::occupy(serial, start, end);
+        if let Some((start, end)) = mapped.header_address().and_then(|address| objects::range_around(address, None)) {
+            footprint::occupy(serial, (start, end));
             mapped.bytes = (end - start) as u64;
         }
         Ok(mapped)
@@ -174,43 +176,4 @@ fn is_mapped(path: &Path) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn is_mapped(_: &Path) -> bool {
     true
-}
-
-/// The addresses of the object that an address lies in.
-#[cfg(target_os = "linux")]
-fn range_around(address: usize) -> Option<(usize, usize)> {
-    use std::ffi::{c_int, c_void};
-
-    struct Search {
-        address: usize,
-        found: Option<(usize, usize)>,
-    }
-
-    unsafe extern "C" fn visit(object: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-        // SAFETY: `dl_iterate_phdr` passes a valid object and the pointer that it was given below.
-        let (object, search) = unsafe { (&*object, &mut *search.cast::<Search>()) };
-        if object.dlpi_phdr.is_null() {
-            return 0;
-        }
-        // SAFETY: the linker keeps this many headers there while it visits the object.
-        let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
-        let base = usize::try_from(object.dlpi_addr).unwrap_or(0);
-        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(|header| {
-            let start = base + usize::try_from(header.p_vaddr).unwrap_or(0);
-            (start, start + usize::try_from(header.p_memsz).unwrap_or(0))
-        });
-        let range = loaded.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
-        search.found = range.filter(|(start, end)| (*start..*end).contains(&search.address));
-        c_int::from(search.found.is_some())
-    }
-
-    let mut search = Search { address, found: None };
-    // SAFETY: `visit` has the type that is asked for, and `search` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), std::ptr::from_mut(&mut search).cast()) };
-    search.found
-}
-
-#[cfg(not(target_os = "linux"))]
-fn range_around(_: usize) -> Option<(usize, usize)> {
-    None
 }

@@ -12,6 +12,7 @@
 mod staging;
 
 mod library;
+mod objects;
 
 mod generation;
 mod instance;

@@ -148,6 +148,8 @@ impl Shared {
     pub(super) fn wait_for(&self, until: Instant, wanted: impl Fn(&LoaderReport) -> bool) -> bool {
         loop {
             let seen = footprint::changes();
+            // Whoever waits here may be the one that is waited for.
+            footprint::sweep_this_thread();
             if wanted(&self.report()) {
                 return true;
             }
@@ -242,6 +244,7 @@ impl Reaper {
             return;
         }
         footprint::retire(retired.info.serial);
+        footprint::ring();
         footprint::sweep_this_thread();
         for sweeper in self.shared.sweepers.read().unwrap_or_else(PoisonError::into_inner).iter() {
             sweeper();
