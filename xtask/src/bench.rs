@@ -1,0 +1,21 @@
+//! Runs the benchmarks on optimised code. What they measure and print is the business of `tests/bench`.
+
+use std::process::{Command, ExitCode};
+
+use crate::{
+    failure::{Doing, Result},
+    modules,
+    process::{run_to_end, shown},
+    workspace::{Profile, Workspace},
+};
+
+/// `cargo xtask bench`: prints the benchmark program's output and ends with its exit code.
+pub(crate) fn bench(workspace: &Workspace, row: Option<&str>, json: bool) -> Result<ExitCode> {
+    // Cargo writes to stderr: with `--json`, stdout holds the rows and nothing else.
+    run_to_end(&mut workspace.cargo(["build", "--release", "--package", "bench"]))?;
+    modules::build(workspace, Profile::Release, workspace.modules())?;
+    let mut command = Command::new(workspace.built(Profile::Release).join("bench"));
+    command.args(row).args(json.then_some("--json")).current_dir(workspace.root());
+    let status = command.status().doing(|| format!("start `{}`", shown(&command)))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
