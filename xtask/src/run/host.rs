@@ -195,7 +195,8 @@ fn status_of(address: SocketAddr, path: &str) -> std::result::Result<u16, NoAnsw
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let question = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     std::str::from_utf8(&answer)

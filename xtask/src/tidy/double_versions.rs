@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::{
-    failure::{Doing, Failure, Result},
+    failure::Result,
     workspace::{Workspace, output_of},
 };
 
@@ -17,43 +17,6 @@ const REASONS: &str = "docs/decisions/double-versions.toml";
 /// What is compiled into the programs of this project: each crate with its versions.
 #[derive(Debug, Default)]
 pub(super) struct Graph(BTreeMap<String, BTreeSet<String>>);
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    workspace_members: Vec<String>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<Kind>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    /// `dev`, `build`, or nothing for a normal one.
-    kind: Option<String>,
-}
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -72,37 +35,22 @@ struct Reason {
 }
 
 impl Graph {
-    /// Asks cargo, for the platform this runs on.
+    /// Asks cargo, for the platform this runs on. `cargo metadata` won't do: it adds what features of tests ask for.
     pub(super) fn of(workspace: &Workspace) -> Result<Self> {
-        let about = output_of(std::process::Command::new("rustc").args(["--version", "--verbose"]))?;
-        let platform = about
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .ok_or_else(|| Failure::new("rustc does not say which platform it runs on"))?;
-        let text =
-            output_of(&mut workspace.cargo(["metadata", "--format-version", "1", "--filter-platform", platform]))?;
-        Self::parse(&text)
+        let arguments = ["tree", "--workspace", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+        Ok(Self::parse(&output_of(&mut workspace.cargo(arguments))?))
     }
 
-    fn parse(metadata: &str) -> Result<Self> {
-        let metadata: Metadata = serde_json::from_str(metadata).doing(|| "read what cargo metadata says".to_owned())?;
-        let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-        let mut seen = BTreeSet::new();
-        let mut next: Vec<&str> = metadata.workspace_members.iter().map(String::as_str).collect();
-        while let Some(id) = next.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            let dependencies = nodes.get(id).into_iter().flat_map(|node| &node.deps);
-            let built = dependencies
-                .filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev")));
-            next.extend(built.map(|dependency| dependency.pkg.as_str()));
-        }
+    /// Reads lines such as `syn v2.0.119` and `clap_derive v4.6.9 (proc-macro) (*)`.
+    fn parse(tree: &str) -> Self {
         let mut graph = Self::default();
-        for package in metadata.packages.iter().filter(|package| seen.contains(package.id.as_str())) {
-            graph.0.entry(package.name.clone()).or_default().insert(line_of_versions(&package.version));
+        for line in tree.lines() {
+            let mut words = line.split(' ');
+            if let (Some(name), Some(version)) = (words.next(), words.next().and_then(|word| word.strip_prefix('v'))) {
+                graph.0.entry(name.to_owned()).or_default().insert(line_of_versions(version));
+            }
         }
-        Ok(graph)
+        graph
     }
 }
 
@@ -155,25 +103,18 @@ pub(super) fn check(tree: &Tree, graph: &Graph) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    /// a -> b 1, c; c -> b 2; a -dev-> d 1, d 2.
-    const METADATA: &str = r#"{
-        "workspace_members": ["a"],
-        "packages": [
-            {"id": "a", "name": "a", "version": "1.0.0"}, {"id": "c", "name": "c", "version": "0.3.4"},
-            {"id": "b1", "name": "b", "version": "1.9.0"}, {"id": "b2", "name": "b", "version": "2.0.0"},
-            {"id": "d1", "name": "d", "version": "1.0.0"}, {"id": "d2", "name": "d", "version": "2.0.0"}
-        ],
-        "resolve": {"nodes": [
-            {"id": "a", "deps": [
-                {"pkg": "b1", "dep_kinds": [{"kind": null}]}, {"pkg": "c", "dep_kinds": [{"kind": "build"}]},
-                {"pkg": "d1", "dep_kinds": [{"kind": "dev"}]}, {"pkg": "d2", "dep_kinds": [{"kind": "dev"}]}
-            ]},
-            {"id": "c", "deps": [{"pkg": "b2", "dep_kinds": [{"kind": null}]}]}
-        ]}
-    }"#;
+    const CARGO_TREE: &str = "\
+a v1.0.0 (/p/a)
+b v1.9.0
+b v1.9.0 (*)
+c v0.3.4 (proc-macro)
+b v2.0.0
+
+d v1.0.0
+";
 
     fn check_with(reasons: &str) -> Vec<String> {
-        let found = check(&Tree::of(&[(REASONS, reasons)]), &Graph::parse(METADATA).unwrap());
+        let found = check(&Tree::of(&[(REASONS, reasons)]), &Graph::parse(CARGO_TREE));
         found.iter().map(ToString::to_string).collect()
     }
 
