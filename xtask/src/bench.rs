@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::{
     failure::{Doing, Result},
-    modules,
+    modules::{self, Selection},
     process::{run_to_end, shown},
     workspace::{Profile, Workspace},
 };
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn bench(workspace: &Workspace, row: Option<&str>, json: bool) -> Result<ExitCode> {
     // Cargo writes to stderr: with `--json`, stdout holds the rows and nothing else.
     run_to_end(&mut workspace.cargo(["build", "--release", "--package", "bench"]))?;
-    modules::build(workspace, Profile::Release, workspace.modules())?;
+    modules::build(workspace, Profile::Release, workspace.modules(), Selection::Modules)?;
     let mut command = Command::new(workspace.built(Profile::Release).join("bench"));
     command.args(row).args(json.then_some("--json")).current_dir(workspace.root());
     let status = command.status().doing(|| format!("start `{}`", shown(&command)))?;

@@ -34,6 +34,18 @@ pub(crate) enum Laid {
     Unchanged,
 }
 
+/// What cargo is asked to build in the call that builds modules. Cargo compiles a dependency again for each set of
+/// features that a selection asks for, so what is needed together is built together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// The modules alone.
+    Modules,
+    /// And the host.
+    ModulesAndHost,
+    /// All that tests need; nothing is compiled where they have been built.
+    AllTargets,
+}
+
 /// `cargo xtask build`.
 pub(crate) fn build_command(
     workspace: &Workspace,
@@ -43,7 +55,7 @@ pub(crate) fn build_command(
 ) -> Result<ExitCode> {
     let modules = choose(workspace.modules(), wanted)?;
     let plugins = plugins.unwrap_or_else(|| workspace.root().join("plugins"));
-    for library in build(workspace, profile, &modules)? {
+    for library in build(workspace, profile, &modules, Selection::Modules)? {
         let (target, laid) = lay(&library, &plugins)?;
         let what = match laid {
             Laid::New => "new",
@@ -75,14 +87,27 @@ pub(crate) fn choose(known: &[Module], wanted: &[String]) -> Result<Vec<Module>>
 }
 
 /// Builds these modules with one call of cargo and says where the libraries are.
-pub(crate) fn build(workspace: &Workspace, profile: Profile, modules: &[Module]) -> Result<Vec<Library>> {
-    if modules.is_empty() {
+pub(crate) fn build(
+    workspace: &Workspace,
+    profile: Profile,
+    modules: &[Module],
+    selection: Selection,
+) -> Result<Vec<Library>> {
+    if modules.is_empty() && selection == Selection::Modules {
         return Ok(Vec::new());
     }
     let mut command = workspace.cargo(["build", "--message-format=json-render-diagnostics"]);
     command.args(profile.cargo_arguments());
-    for module in modules {
-        command.args(["--package", &module.name]);
+    match selection {
+        Selection::AllTargets => {
+            command.args(["--workspace", "--all-targets"]);
+        }
+        Selection::Modules | Selection::ModulesAndHost => {
+            let host = (selection == Selection::ModulesAndHost).then_some("tenon-host");
+            for package in modules.iter().map(|module| module.name.as_str()).chain(host) {
+                command.args(["--package", package]);
+            }
+        }
     }
     let name = process::shown(&command);
     let output = command.stderr(Stdio::inherit()).output().doing(|| format!("start `{name}`"))?;

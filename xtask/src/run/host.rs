@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_host_that_never_gets_ready_is_given_up_and_killed() {
         let admin = answering(&[503]);
-        let mut host = RunningHost::start(&mut script("sleep 60"), admin).unwrap();
+        let mut host = RunningHost::start(&mut script("exec sleep 60"), admin).unwrap();
         let pid = host.child.id();
         let failure = host.wait_until_ready(Duration::from_millis(200)).unwrap_err();
         assert!(failure.to_string().ends_with("gives status 503"), "{failure}");

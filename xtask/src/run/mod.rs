@@ -16,7 +16,8 @@ use std::{
 
 use crate::{
     failure::{Doing, Failure, Result},
-    modules, process,
+    modules::{self, Selection},
+    process,
     workspace::{Profile, Workspace},
 };
 
@@ -41,7 +42,7 @@ pub(crate) fn serve(workspace: &Workspace, plugins: Option<PathBuf>, data: Optio
     let data_was_there = data.exists();
     let place = Place { plugins, data, ports: Ports::usual_or_free()? };
 
-    let tenon = build(workspace, &place)?;
+    let tenon = build(workspace, &place, Selection::ModulesAndHost)?;
     let mut host = RunningHost::start(&mut host_command(workspace, &tenon, &place), place.ports.admin)?;
     host.wait_until_ready(READY_WITHIN)?;
     prepare_demo(workspace, &tenon, &place)?;
@@ -63,13 +64,18 @@ pub(crate) fn serve(workspace: &Workspace, plugins: Option<PathBuf>, data: Optio
 
 /// `cargo xtask run --check`: what is printed last is how many commands did what they should.
 pub(crate) fn check(workspace: &Workspace, plugins: Option<PathBuf>, data: Option<PathBuf>) -> Result<ExitCode> {
-    let tally = check_in(workspace, plugins, data)?;
+    let tally = check_in(workspace, plugins, data, Selection::ModulesAndHost)?;
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs every printed command against a fresh host in a temporary folder, on ports that nobody uses.
-pub(crate) fn check_in(workspace: &Workspace, plugins: Option<PathBuf>, data: Option<PathBuf>) -> Result<Tally> {
+pub(crate) fn check_in(
+    workspace: &Workspace,
+    plugins: Option<PathBuf>,
+    data: Option<PathBuf>,
+    selection: Selection,
+) -> Result<Tally> {
     let folder = tempfile::tempdir().doing(|| "make a temporary folder".to_owned())?;
     let place = Place {
         plugins: absolute(plugins, || folder.path().join("plugins"))?,
@@ -80,7 +86,7 @@ pub(crate) fn check_in(workspace: &Workspace, plugins: Option<PathBuf>, data: Op
     let log_file = File::create(&log).doing(|| format!("create `{}`", log.display()))?;
     let second = log_file.try_clone().doing(|| format!("open `{}` twice", log.display()))?;
 
-    let tenon = build(workspace, &place)?;
+    let tenon = build(workspace, &place, selection)?;
     let mut command = host_command(workspace, &tenon, &place);
     let checked = (|| {
         let mut host = RunningHost::start(command.stdout(second).stderr(log_file), place.ports.admin)?;
@@ -106,9 +112,8 @@ fn absolute(given: Option<PathBuf>, otherwise: impl FnOnce() -> PathBuf) -> Resu
 }
 
 /// Builds host and modules, lays the modules, and returns the host program.
-fn build(workspace: &Workspace, place: &Place) -> Result<PathBuf> {
-    workspace.run_cargo(["build", "--package", "tenon-host"])?;
-    for library in modules::build(workspace, Profile::Dev, workspace.modules())? {
+fn build(workspace: &Workspace, place: &Place, selection: Selection) -> Result<PathBuf> {
+    for library in modules::build(workspace, Profile::Dev, workspace.modules(), selection)? {
         modules::lay(&library, &place.plugins)?;
     }
     Ok(workspace.built(Profile::Dev).join(format!("tenon{}", std::env::consts::EXE_SUFFIX)))

@@ -146,21 +146,21 @@ impl Expected {
 fn curl(method: &str, url: &str, json: Option<&str>) -> String {
     match json {
         None => curl_of(method, url, None),
-        Some(json) => format!("{} --data {}", curl_of(method, url, Some("application/json")), quoted(json)),
+        Some(json) => format!("{} -d {}", curl_of(method, url, Some("application/json")), quoted(json)),
     }
 }
 
 /// A curl command without its body. It prints the status line and headers too, so that people see them.
 fn curl_of(method: &str, url: &str, content_type: Option<&str>) -> String {
-    let mut command = String::from("curl --silent --show-error --include --write-out '\\n'");
+    let mut command = String::from("curl -sSi -w '\\n'");
     if method != "GET" {
-        let _ = write!(command, " --request {method}");
+        let _ = write!(command, " -X {method}");
     }
-    let _ = write!(command, " {url}");
     let headers = [("X-Tenant-Id", "demo"), ("X-Dev-User", "ada"), ("X-Dev-Roles", "Admin")];
     for (name, value) in headers.into_iter().chain(content_type.map(|kind| ("Content-Type", kind))) {
-        let _ = write!(command, " --header '{name}: {value}'");
+        let _ = write!(command, " -H '{name}: {value}'");
     }
+    let _ = write!(command, " {url}");
     command
 }
 

@@ -10,6 +10,7 @@ pub(super) use platform::Watch;
 #[cfg(target_os = "linux")]
 mod platform {
     use std::{
+        collections::BTreeMap,
         fs, thread,
         time::{Duration, Instant},
     };
@@ -34,24 +35,22 @@ mod platform {
 
         /// Looks for what is left, kills it, names it, and adopts no more. To be called when no wanted child runs.
         pub(in crate::test) fn end(self) -> Result<Vec<String>> {
+            const LOOK_EVERY: Duration = Duration::from_millis(20);
             let deadline = Instant::now() + GRACE;
-            let mut left = descendants();
-            while !left.is_empty() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(20));
-                left = descendants();
+            while any_left() && Instant::now() < deadline {
+                thread::sleep(LOOK_EVERY);
             }
-            let told =
-                left.iter().map(|process| format!("{} {}", process.pid.as_raw_nonzero(), process.command)).collect();
-            while !left.is_empty() {
-                for process in &left {
+            let mut told = BTreeMap::new();
+            while any_left() {
+                for process in descendants() {
                     // One that has just ended by itself is what was wanted.
                     let _ = kill_process(process.pid, Signal::KILL);
+                    told.entry(process.pid.as_raw_nonzero()).or_insert(process.command);
                 }
-                thread::sleep(Duration::from_millis(20));
-                left = descendants();
+                thread::sleep(LOOK_EVERY);
             }
             set_child_subreaper(None).doing(|| "leave orphaned processes alone".to_owned())?;
-            Ok(told)
+            Ok(told.into_iter().map(|(pid, command)| format!("{pid} {command}")).collect())
         }
     }
 
@@ -62,9 +61,21 @@ mod platform {
         command: String,
     }
 
-    /// All living descendants; the dead ones among the children are reaped.
+    /// Reaps the dead children and says whether there are living ones. The kernel answers for all of them at once,
+    /// which reading `/proc` one process after the other does not; and who has no child has no descendant, because
+    /// orphans become children.
+    fn any_left() -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_dead)) => {}
+                Ok(None) => return true,
+                Err(_no_child) => return false,
+            }
+        }
+    }
+
+    /// The living descendants, as far as one look shows them.
     fn descendants() -> Vec<Process> {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let mut others: Vec<Process> = fs::read_dir("/proc")
             .into_iter()
             .flatten()

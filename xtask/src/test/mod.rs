@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     failure::{Doing, Failure, Result},
+    modules::Selection,
     process::shown,
     run,
     workspace::Workspace,
@@ -64,7 +65,7 @@ fn test_story(workspace: &Workspace, report: &mut Report) {
     if !curl.is_ok_and(|status| status.success()) {
         return report.skip(NAME, "they call curl, which is not here");
     }
-    match run::check_in(workspace, None, None) {
+    match run::check_in(workspace, None, None, Selection::AllTargets) {
         Ok(tally) => report.add(NAME, tally.passed, tally.failed),
         Err(failure) => {
             println!("FAILED  {failure}");

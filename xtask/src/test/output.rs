@@ -8,8 +8,9 @@ use std::fmt::Write;
 pub(super) struct Report {
     parts: Vec<Part>,
     skipped: Vec<String>,
-    /// The binary that cargo named and whose result has not come yet.
-    running: Option<String>,
+    /// The binary that cargo named last, with its result. A test may print the output of a test program of its own,
+    /// so the last result counts.
+    running: Option<(String, Option<Counts>)>,
     /// Inside the output of tests that passed: it is read, not shown.
     quiet: bool,
 }
@@ -37,12 +38,12 @@ impl Report {
             return true;
         }
         if let Some(name) = named_binary(line) {
-            self.give_up_running();
-            self.running = Some(name);
+            self.close_running();
+            self.running = Some((name, None));
             self.quiet = false;
         } else if let Some(counts) = result(line) {
-            let name = self.running.take().unwrap_or_else(|| "tests that cargo did not name".to_owned());
-            self.parts.push(Part { name, counts, note: None });
+            let (_, latest) = self.running.get_or_insert_with(|| ("tests that cargo did not name".to_owned(), None));
+            *latest = Some(counts);
             self.quiet = false;
         } else if line == "successes:" {
             self.quiet = true;
@@ -64,17 +65,18 @@ impl Report {
 
     /// Cargo ended. A binary without a result died; a failure that no test explains is one all the same.
     pub(super) fn end(&mut self, success: bool) {
-        self.give_up_running();
+        self.close_running();
         if !success && self.failed() == 0 {
             let counts = Counts { failed: 1, ..Counts::default() };
             self.parts.push(Part { name: "cargo test".to_owned(), counts, note: Some("failed by itself") });
         }
     }
 
-    fn give_up_running(&mut self) {
-        if let Some(name) = self.running.take() {
-            let counts = Counts { failed: 1, ..Counts::default() };
-            self.parts.push(Part { name, counts, note: Some("ended without a result") });
+    fn close_running(&mut self) {
+        if let Some((name, counts)) = self.running.take() {
+            let note = counts.is_none().then_some("ended without a result");
+            let counts = counts.unwrap_or(Counts { failed: 1, ..Counts::default() });
+            self.parts.push(Part { name, counts, note });
         }
     }
 
@@ -188,8 +190,9 @@ test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn failures_are_shown() {
-        let text = "successes:\nhidden\nfailures:\n---- b stdout ----\npanicked\n\
+    fn failures_are_shown_and_a_result_within_is_not_counted() {
+        let text = "     Running unittests src/lib.rs (t/a-1)\nsuccesses:\nhidden\nfailures:\n---- b stdout ----\npanicked\n\
+                    test result: FAILED. 9 passed; 9 failed; 9 ignored; 0 measured; 0 filtered out\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
         let (report, shown) = read(text, false);
         assert_eq!((report.passed(), report.failed()), (1, 2));
