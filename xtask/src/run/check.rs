@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::failure::Result;
+use crate::failure::{Doing, Failure, Result};
 
 use super::story::{Expected, Step, Story};
 
@@ -44,7 +44,6 @@ pub(super) fn check(story: &Story, folder: &Path) -> Tally {
 }
 
 fn check_step(step: &Step, prelude: Option<&str>, folder: &Path) -> Result<()> {
-    use crate::failure::{Doing, Failure};
     let text = [prelude.unwrap_or_default(), &step.command].join("\n");
     let mut command = Command::new("sh");
     command.args(["-c", &text]).current_dir(folder).stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH");
