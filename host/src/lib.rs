@@ -18,6 +18,8 @@ pub mod loader;
 
 pub mod tenancy;
 
+pub mod refusals;
+
 pub mod admin;
 pub mod gateway;
 pub mod watch;

@@ -19,6 +19,9 @@ use abi_stable::{
 };
 use async_ffi::{BorrowingFfiFuture, FfiContext, FfiFuture};
 
+/// The one symbol that a module exports.
+pub const ENTRY_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
+
 /// What went wrong on either side, in a form that crosses.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone)]

@@ -1,12 +1,12 @@
 //! `export_module!` and what stands behind it: the library's root, and the shim that guards each entry.
 
-#![allow(unsafe_code, reason = "makes the header that abi_stable's loader looks for")]
+#![expect(unsafe_code, reason = "makes the header that abi_stable's loader looks for")]
 
 use std::{marker::PhantomData, mem::ManuallyDrop};
 
 use abi_stable::{
     erased_types::TD_Opaque,
-    library::{CheckTypeLayout, LibHeader, ROOT_MODULE_LOADER_NAME, RootModuleResult},
+    library::{CheckTypeLayout, LibHeader, RootModuleResult},
     prefix_type::{PrefixRefTrait, WithMetadata},
     std_types::{RResult, RString, RVec},
 };
@@ -14,7 +14,8 @@ use async_ffi::{BorrowingFfiFuture, FfiContext, FutureExt};
 
 use crate::{
     abi::{
-        HostBox, Initialized, LogBox, RawFailure, RawInstance, RawInstance_TO, RawPoll, RawRoute, ReqPtr, Root, RootRef,
+        ENTRY_SYMBOL, HostBox, Initialized, LogBox, RawFailure, RawInstance, RawInstance_TO, RawPoll, RawRoute, ReqPtr,
+        Root, RootRef,
     },
     error::{Result, internal},
     guard::{Guarded, guard, install_quiet_hook},
@@ -71,7 +72,7 @@ macro_rules! export_module {
 
 // The macro must write the name out; this keeps it abi_stable's.
 const _: () = {
-    let (ours, theirs) = (b"_1as_0lib_1header_0root_bmodule_bloader", ROOT_MODULE_LOADER_NAME.as_bytes());
+    let (ours, theirs) = (b"_1as_0lib_1header_0root_bmodule_bloader", ENTRY_SYMBOL.as_bytes());
     assert!(ours.len() == theirs.len());
     let mut at = 0;
     while at < ours.len() {
@@ -132,7 +133,7 @@ extern "C" fn detach() {
     let _ = guard(log::detach);
 }
 
-extern "C" fn routes<M: Module>() -> RResult<RVec<RawRoute>, RawFailure> {
+pub(crate) extern "C" fn routes<M: Module>() -> RResult<RVec<RawRoute>, RawFailure> {
     let named = guard(|| {
         let routes = Routes::<M>::of_module();
         routes
@@ -147,7 +148,7 @@ extern "C" fn routes<M: Module>() -> RResult<RVec<RawRoute>, RawFailure> {
     RResult::from(named)
 }
 
-extern "C" fn initialize<M: Module>(host: HostBox) -> Initialized {
+pub(crate) extern "C" fn initialize<M: Module>(host: HostBox) -> Initialized {
     // Whatever the author does before the first await happens inside the guarded poll as well.
     let making = Box::pin(async move {
         let tenant = Tenant::new(host);

@@ -31,16 +31,19 @@ thread_local! {
 /// Replaces the module's own panic hook. The default one would print to the host's standard error, and under
 /// `RUST_BACKTRACE=1` it maps every object of the process into the module's statics, which an unload leaks.
 pub(crate) fn install_quiet_hook() {
-    set_hook(Box::new(|info: &PanicHookInfo<'_>| {
-        let Some(location) = info.location() else { return };
-        let bytes = location.file().as_bytes();
-        // The end of a long path says more than its beginning.
-        let kept = &bytes[bytes.len().saturating_sub(FILE_BYTES)..];
-        let mut place = Place { file: [0; FILE_BYTES], len: kept.len(), line: location.line() };
-        place.file[..kept.len()].copy_from_slice(kept);
-        // A panic while the thread's locals are being destroyed has nowhere to write to, and no reader.
-        let _ = LAST_PANIC.try_with(|last| last.set(Some(place)));
-    }));
+    set_hook(Box::new(remember_place));
+}
+
+/// Keeps where a panic happened, for the guard that catches it.
+pub(crate) fn remember_place(info: &PanicHookInfo<'_>) {
+    let Some(location) = info.location() else { return };
+    let bytes = location.file().as_bytes();
+    // The end of a long path says more than its beginning.
+    let kept = &bytes[bytes.len().saturating_sub(FILE_BYTES)..];
+    let mut place = Place { file: [0; FILE_BYTES], len: kept.len(), line: location.line() };
+    place.file[..kept.len()].copy_from_slice(kept);
+    // A panic while the thread's locals are being destroyed has nowhere to write to, and no reader.
+    let _ = LAST_PANIC.try_with(|last| last.set(Some(place)));
 }
 
 /// Runs a closure and turns a panic into a failure with its message and place.

@@ -10,7 +10,7 @@ use crate::{
 /// A method of HTTP that a route can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the names are HTTP's own")]
+#[expect(missing_docs, reason = "the names are HTTP's own")]
 pub enum Method {
     Get,
     Post,

@@ -18,6 +18,8 @@ pub struct Catalog {
     files: Vec<ScannedFile>,
     modules: BTreeMap<ModuleName, Vec<Arc<Candidate>>>,
     rejected: Vec<Arc<Rejected>>,
+    /// Among `modules` too.
+    removed: Vec<Arc<Candidate>>,
 }
 
 /// What differs between two catalogs.
@@ -75,7 +77,7 @@ impl Catalog {
             versions.sort_by(|one, other| other.version.cmp(&one.version));
         }
         rejected.sort_by(|one, other| one.path.cmp(&other.path));
-        Self { files, modules, rejected }
+        Self { files, modules, rejected, removed: Vec::new() }
     }
 
     pub(super) fn files(&self) -> &[ScannedFile] {
@@ -131,7 +133,9 @@ impl Catalog {
                 Some(_) => {}
             }
         }
-        let gone = |candidate: &&Arc<Candidate>| self.find(candidate.name.as_str(), &candidate.version).is_none();
+        let gone = |candidate: &&Arc<Candidate>| {
+            !old.is_removed(candidate) && self.find(candidate.name.as_str(), &candidate.version).is_none()
+        };
         changes.removed = old.all().filter(gone).cloned().collect();
         let before: std::collections::HashMap<_, _> = old.rejected.iter().map(|it| (&it.path, it)).collect();
         let new = |it: &&Arc<Rejected>| before.get(&it.path) != Some(it);
@@ -163,5 +167,49 @@ impl Bases {
         if let Some(routes) = &candidate.manifest.routes {
             self.taken.entry(routes.base.as_str().to_owned()).or_insert_with(|| candidate.clone());
         }
+    }
+}
+
+/// Candidates whose files are gone while somebody still runs them.
+impl Catalog {
+    /// This catalog with candidates whose files are gone but whose code is still in use. They can be chosen
+    /// like any other, until they are no longer handed in here.
+    #[must_use]
+    pub fn with_removed(&self, removed: impl IntoIterator<Item = Arc<Candidate>>) -> Self {
+        let mut with = self.clone();
+        with.modules = self
+            .modules
+            .iter()
+            .map(|(name, versions)| {
+                (name.clone(), versions.iter().filter(|it| !self.is_removed(it)).cloned().collect())
+            })
+            .collect();
+        with.removed.clear();
+        for candidate in removed {
+            let versions = with.modules.entry(candidate.name.clone()).or_default();
+            if versions.iter().any(|other| other.version == candidate.version) {
+                continue;
+            }
+            versions.push(Arc::clone(&candidate));
+            versions.sort_by(|one, other| other.version.cmp(&one.version));
+            with.removed.push(candidate);
+        }
+        with.modules.retain(|_, versions| !versions.is_empty());
+        with
+    }
+
+    /// Candidates whose files are gone and that are still in use.
+    pub fn removed(&self) -> &[Arc<Candidate>] {
+        &self.removed
+    }
+
+    /// Whether a candidate's file is gone.
+    pub fn is_removed(&self, candidate: &Candidate) -> bool {
+        self.removed.iter().any(|removed| std::ptr::eq(&**removed, candidate))
+    }
+
+    /// Whether a candidate is one of this catalog's, file and all.
+    pub fn has_file_of(&self, candidate: &Candidate) -> bool {
+        self.get(candidate.name.as_str()).iter().any(|it| std::ptr::eq(&**it, candidate)) && !self.is_removed(candidate)
     }
 }

@@ -1,6 +1,6 @@
 //! One request on its way through an instance: what goes in, and the future of the answer.
 
-#![allow(unsafe_code, reason = "erases the borrow of the instance that the call holds")]
+#![expect(unsafe_code, reason = "erases the borrow of the instance that the call holds")]
 
 use std::{
     fmt,
@@ -42,6 +42,14 @@ pub struct CallRequest {
     pub deadline_millis: i64,
 }
 
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let State::Waiting(future) = std::mem::replace(&mut self.state, State::Ended) {
+            self.instance.origin().within(Some(&self.request_id), || drop(future));
+        }
+    }
+}
+
 /// The future of an answer. Holds the instance, so it may outlive everything else.
 ///
 /// # Cancel safety
@@ -50,6 +58,8 @@ pub struct CallRequest {
 pub struct Call {
     // Above the instance: what is in here borrows from it.
     state: State,
+    /// For the log.
+    request_id: Arc<str>,
     instance: Arc<Instance>,
 }
 
@@ -73,7 +83,7 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(super) fn new(instance: Arc<Instance>, request: CallRequest) -> Self {
-        Self { state: State::Lent(lend::lend(request)), instance }
+        Self { request_id: Arc::clone(&request.request_id), state: State::Lent(lend::lend(request)), instance }
     }
 }
 
@@ -85,7 +95,9 @@ impl Future for Call {
         let outcome = match std::mem::replace(&mut this.state, State::Ended) {
             State::Lent(request) => {
                 // The first poll happens inside the call: a handler that need not wait makes no future.
-                match cx.with_ffi_context(|cx| this.instance.object().call(request, cx)) {
+                let (origin, object) = (this.instance.origin(), this.instance.object());
+                let begin = || cx.with_ffi_context(|cx| object.call(request, cx));
+                match origin.within(Some(&this.request_id), begin) {
                     RawPoll::Ready(outcome) => Ok(outcome),
                     RawPoll::Pending(future) => {
                         // SAFETY: `state` stands above `instance`, which the future borrows from.
@@ -94,13 +106,15 @@ impl Future for Call {
                     }
                 }
             }
-            State::Waiting(mut future) => match polled(&mut future, cx) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => {
-                    this.state = State::Waiting(future);
-                    return Poll::Pending;
+            State::Waiting(mut future) => {
+                match this.instance.origin().within(Some(&this.request_id), || polled(&mut future, cx)) {
+                    Poll::Ready(outcome) => outcome,
+                    Poll::Pending => {
+                        this.state = State::Waiting(future);
+                        return Poll::Pending;
+                    }
                 }
-            },
+            }
             State::Ended => Err(Failure::ended()),
         };
         Poll::Ready(outcome.and_then(|outcome| Reply::read(outcome, &this.instance)))

@@ -7,7 +7,7 @@
 //! Everything here may be called while a thread is torn down: no tracing, no thread-local with a lazy
 //! destructor but [`AT_END`], and no lock held while code of a module runs.
 
-#![allow(unsafe_code, reason = "runs destructors that modules registered with the C library")]
+#![expect(unsafe_code, reason = "runs destructors that modules registered with the C library")]
 
 use std::{
     cell::Cell,
@@ -108,6 +108,22 @@ impl State {
     fn is_retiring(&self, id: u64) -> bool {
         self.areas.iter().any(|area| area.id == id && area.retiring)
     }
+
+    /// Forgets a library that is gone, and gives the keys that it left to be deleted.
+    fn strike_off(&mut self, id: u64) -> Vec<KeyOfModule> {
+        if self.is_retiring(id) {
+            RETIRING.fetch_sub(1, Ordering::Release);
+        }
+        self.areas.retain(|area| area.id != id);
+        AREAS.store(self.areas.len(), Ordering::Release);
+        for left in self.threads.values_mut() {
+            left.destructors.retain(|entry| entry.area != id);
+            left.keys.retain(|(area, _)| *area != id);
+        }
+        let (gone, kept) = std::mem::take(&mut self.keys).into_iter().partition(|known| known.area == id);
+        self.keys = kept;
+        gone
+    }
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -207,15 +223,17 @@ pub(super) fn is_module(address: usize) -> bool {
     AREAS.load(Ordering::Acquire) > 0 && state().area_at(address).is_some()
 }
 
-/// Takes a thread-local destructor over from the C library. `false` where it is none of a module.
-pub(super) fn take_destructor(destructor: Destructor, object: *mut c_void) -> bool {
-    if !is_module(destructor as usize) {
+/// Takes a thread-local destructor over from the C library. `false` where it is none of a module: neither the
+/// function nor `library`, an address in whoever registers it, lies in one. The function alone does not say:
+/// it may be a library's that the module uses, and the C library would keep the module for it.
+pub(super) fn take_destructor(destructor: Destructor, object: *mut c_void, library: usize) -> bool {
+    let Some(owner) = [destructor as usize, library].into_iter().find(|address| is_module(*address)) else {
         return false;
-    }
+    };
     // Past its end a thread has nobody to run it; it is left alone, as if the thread had been killed.
     if arm() {
         let mut state = state();
-        if let Some(area) = state.area_at(destructor as usize) {
+        if let Some(area) = state.area_at(owner) {
             let entry = Entry { area, destructor, object: Object(object) };
             state.threads.entry(this_thread()).or_default().destructors.push(entry);
         }
@@ -363,8 +381,15 @@ pub(super) fn occupy(id: u64, (start, end): (usize, usize)) {
     if state.area(id).is_some() {
         return;
     }
+    // Where another library lies now, the one before is gone, whether that was seen or not. Left in the list,
+    // it would be taken for the owner of what this one registers.
+    let before: Vec<u64> =
+        state.areas.iter().filter(|area| area.start < end && start < area.end).map(|area| area.id).collect();
+    let keys = before.into_iter().flat_map(|id| state.strike_off(id)).collect();
     state.areas.push(Area { id, start, end, retiring: false, threads: 0, running: 0 });
     AREAS.store(state.areas.len(), Ordering::Release);
+    drop(state);
+    delete_keys(keys);
 }
 
 /// Marks a library as one to be unloaded: sweeps run its entries from now on.
@@ -387,6 +412,12 @@ pub(super) fn retain(id: u64) {
         area.retiring = false;
         RETIRING.fetch_sub(1, Ordering::Release);
     }
+}
+
+/// The number of a signal that the process handles in a library.
+pub(super) fn handled_signal(id: u64) -> Option<i32> {
+    let range = state().area(id).map(|area| (area.start, area.end))?;
+    objects::handled_signal(range)
 }
 
 /// What stands in the way of unloading a library.
@@ -424,21 +455,12 @@ pub(super) fn forget(id: u64) -> usize {
 
 /// Gives a range back after the library is gone from it, with the keys that it did not delete.
 pub(super) fn vacate(id: u64) {
-    let mut state = state();
-    if state.is_retiring(id) {
-        RETIRING.fetch_sub(1, Ordering::Release);
-    }
-    state.areas.retain(|area| area.id != id);
-    AREAS.store(state.areas.len(), Ordering::Release);
-    for left in state.threads.values_mut() {
-        left.destructors.retain(|entry| entry.area != id);
-        left.keys.retain(|(area, _)| *area != id);
-    }
-    let (gone, kept) = std::mem::take(&mut state.keys).into_iter().partition(|known| known.area == id);
-    state.keys = kept;
-    drop(state);
-    let gone: Vec<KeyOfModule> = gone;
-    for known in gone {
+    let keys = state().strike_off(id);
+    delete_keys(keys);
+}
+
+fn delete_keys(keys: Vec<KeyOfModule>) {
+    for known in keys {
         interpose::delete_key(known.key);
     }
 }

@@ -18,6 +18,7 @@ use super::{
     hosting::HostHandle,
     instance::Instance,
     library::Mapped,
+    origin::Origin,
     reaper::{Retired, Shared},
     reply::polled,
     report::GenerationInfo,
@@ -95,7 +96,12 @@ impl Generation {
         self: &Arc<Self>,
         services: Arc<dyn HostServices>,
     ) -> impl Future<Output = Result<Instance, Failure>> + Send + 'static {
-        Initialize { making: None, services: Some(services), generation: Arc::clone(self) }
+        Initialize {
+            making: None,
+            origin: Origin { tenant: services.tenant_id().into(), module: self.info.name.as_str().into() },
+            services: Some(services),
+            generation: Arc::clone(self),
+        }
     }
 }
 
@@ -117,8 +123,16 @@ impl Drop for Generation {
 // Fields are dropped in this order: the module's future before the library it runs in.
 struct Initialize {
     making: Option<Initialized>,
+    origin: Origin,
     services: Option<Arc<dyn HostServices>>,
     generation: Arc<Generation>,
+}
+
+impl Drop for Initialize {
+    fn drop(&mut self) {
+        let making = self.making.take();
+        self.origin.within(None, || drop(making));
+    }
 }
 
 impl Future for Initialize {
@@ -126,13 +140,17 @@ impl Future for Initialize {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(services) = this.services.take() {
-            let host = HostHandle::lend(services, &this.generation, &this.generation.gate);
-            this.making = Some((this.generation.root.initialize())(host));
-        }
-        let outcome = std::task::ready!(polled(&mut this.making, cx));
+        let (making, services, generation) = (&mut this.making, &mut this.services, &this.generation);
+        let polled = this.origin.within(None, || {
+            if let Some(services) = services.take() {
+                let host = HostHandle::lend(services, this.origin.clone(), generation, &generation.gate);
+                *making = Some((generation.root.initialize())(host));
+            }
+            polled(making, cx)
+        });
+        let outcome = std::task::ready!(polled);
         Poll::Ready(match outcome {
-            Ok(RResult::ROk(object)) => Ok(Instance::new(object, Arc::clone(&this.generation))),
+            Ok(RResult::ROk(object)) => Ok(Instance::new(object, this.origin.clone(), Arc::clone(&this.generation))),
             Ok(RResult::RErr(raw)) => Err(Failure::from_raw(raw)),
             Err(failure) => Err(failure),
         })

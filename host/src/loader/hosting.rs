@@ -22,6 +22,7 @@ use module_api::abi::{
 use super::{
     fence::{Fence, Gate},
     generation::Generation,
+    origin::Origin,
     reply::polled,
     services::{Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp},
 };
@@ -29,21 +30,21 @@ use super::{
 /// The services of one instance as the module holds them.
 pub(super) struct HostHandle {
     services: Option<Arc<dyn HostServices>>,
-    /// Kept here because the interface lends it.
-    tenant_id: Box<str>,
+    origin: Origin,
     // Weak: a module that keeps its handle in a static must not keep itself mapped.
     generation: Weak<Generation>,
     gate: Arc<Gate>,
 }
 
 impl HostHandle {
-    pub(super) fn lend(services: Arc<dyn HostServices>, generation: &Arc<Generation>, gate: &Arc<Gate>) -> HostBox {
-        let handle = Self {
-            tenant_id: services.tenant_id().into(),
-            services: Some(services),
-            generation: Arc::downgrade(generation),
-            gate: Arc::clone(gate),
-        };
+    pub(super) fn lend(
+        services: Arc<dyn HostServices>,
+        origin: Origin,
+        generation: &Arc<Generation>,
+        gate: &Arc<Gate>,
+    ) -> HostBox {
+        let handle =
+            Self { origin, services: Some(services), generation: Arc::downgrade(generation), gate: Arc::clone(gate) };
         RawHost_TO::from_value(handle, TD_Opaque)
     }
 
@@ -76,7 +77,7 @@ fn at_once<T: Send + 'static>(answer: T) -> FfiFuture<T> {
 
 impl RawHost for HostHandle {
     fn tenant_id(&self) -> RStr<'_> {
-        RStr::from_str(&self.tenant_id)
+        RStr::from_str(&self.origin.tenant)
     }
 
     fn settings(&self) -> RString {
@@ -113,7 +114,7 @@ impl RawHost for HostHandle {
         let Some(generation) = self.generation.upgrade() else {
             return at_once(RResult::RErr(stopping().into_raw()));
         };
-        let held = HeldJob { job, _generation: generation };
+        let held = HeldJob { job, origin: self.origin.clone(), _generation: generation };
         let answer = self.ask(
             || -> ServiceFuture<_> { Box::pin(std::future::ready(Err(panicked()))) },
             |services| services.blocking(Box::new(move || held.run())),
@@ -134,7 +135,7 @@ impl RawHost for HostHandle {
         let Some(generation) = self.generation.upgrade() else {
             return RResult::RErr(stopping().into_raw());
         };
-        let held = HeldTask { task: Some(task), _generation: generation };
+        let held = HeldTask { task: Some(task), origin: self.origin.clone(), _generation: generation };
         RResult::from(
             self.ask(|| Err(panicked()), |services| services.spawn(Box::pin(held))).map_err(Failure::into_raw),
         )
@@ -144,26 +145,38 @@ impl RawHost for HostHandle {
 // Fields are dropped in this order: the module's closure before the library it is in.
 struct HeldJob {
     job: JobBox,
+    origin: Origin,
     _generation: Arc<Generation>,
 }
 
 impl HeldJob {
     fn run(mut self) -> Result<(), Failure> {
-        self.job.run().into_result().map_err(Failure::from_raw)
+        let (origin, job) = (&self.origin, &mut self.job);
+        origin.within(None, || job.run()).into_result().map_err(Failure::from_raw)
     }
 }
 
 // As above.
 struct HeldTask {
     task: Option<FfiFuture<RResult<(), RawFailure>>>,
+    origin: Origin,
     _generation: Arc<Generation>,
+}
+
+impl Drop for HeldTask {
+    fn drop(&mut self) {
+        let task = self.task.take();
+        self.origin.within(None, || drop(task));
+    }
 }
 
 impl Future for HeldTask {
     type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = std::task::ready!(polled(&mut self.get_mut().task, cx));
+        let this = self.get_mut();
+        let (origin, task) = (&this.origin, &mut this.task);
+        let outcome = std::task::ready!(origin.within(None, || polled(task, cx)));
         Poll::Ready(outcome.and_then(|done| done.into_result().map_err(Failure::from_raw)))
     }
 }

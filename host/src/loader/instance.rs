@@ -1,10 +1,11 @@
 //! One generation initialised for one tenant.
 
-#![allow(unsafe_code, reason = "erases the borrow of an instance by futures that hold it")]
+#![expect(unsafe_code, reason = "erases the borrow of an instance by futures that hold it")]
 
 use std::{
     fmt,
     future::Future,
+    mem::ManuallyDrop,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,14 +18,16 @@ use module_api::abi::{InstanceBox, RawFailure};
 use super::{
     call::{Call, CallRequest},
     generation::Generation,
+    origin::Origin,
     reply::polled,
     services::Failure,
 };
 
 /// An instance of a module. Whatever runs in it holds it: a call, a cleanup, a streamed body.
 pub struct Instance {
-    // Above the generation: dropped while the library is certainly mapped.
-    object: InstanceBox,
+    // Dropped by hand, before the generation: while the library is certainly mapped, and in the tenant's name.
+    object: ManuallyDrop<InstanceBox>,
+    origin: Origin,
     generation: Arc<Generation>,
 }
 
@@ -35,8 +38,12 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
-    pub(super) fn new(object: InstanceBox, generation: Arc<Generation>) -> Self {
-        Self { object, generation }
+    pub(super) fn new(object: InstanceBox, origin: Origin, generation: Arc<Generation>) -> Self {
+        Self { object: ManuallyDrop::new(object), origin, generation }
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(super) fn object(&self) -> &InstanceBox {
@@ -67,6 +74,14 @@ impl Instance {
     }
 }
 
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let object = &mut self.object;
+        // SAFETY: `drop` runs once and nothing reads `object` after it.
+        self.origin.within(None, || unsafe { ManuallyDrop::drop(object) });
+    }
+}
+
 /// Forgets that a future borrows from an instance.
 ///
 /// # Safety
@@ -85,17 +100,28 @@ struct Cleanup {
     instance: Arc<Instance>,
 }
 
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let running = self.running.take();
+        self.instance.origin.within(None, || drop(running));
+    }
+}
+
 impl Future for Cleanup {
     type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if !this.begun {
-            this.begun = true;
-            // SAFETY: `running` stands above `instance`, which it borrows from.
-            this.running = Some(unsafe { forget_borrow(this.instance.object.cleanup()) });
-        }
-        let outcome = std::task::ready!(polled(&mut this.running, cx));
+        let (running, instance) = (&mut this.running, &this.instance);
+        let polled = instance.origin.within(None, || {
+            if !this.begun {
+                this.begun = true;
+                // SAFETY: `running` stands above `instance`, which it borrows from.
+                *running = Some(unsafe { forget_borrow(instance.object.cleanup()) });
+            }
+            polled(running, cx)
+        });
+        let outcome = std::task::ready!(polled);
         Poll::Ready(outcome.and_then(|done| done.into_result().map_err(Failure::from_raw)))
     }
 }

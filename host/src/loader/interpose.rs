@@ -4,7 +4,7 @@
 //! thread, and the threads it starts, come by here. Calls that are not a module's go on to the C library
 //! unchanged. Linux with glibc only; elsewhere [`installed`] says no and nothing is ever unloaded.
 
-#![allow(unsafe_code, reason = "defines and calls functions of the C library")]
+#![expect(unsafe_code, reason = "defines and calls functions of the C library")]
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub use gnu::installed;
@@ -102,7 +102,7 @@ mod gnu {
         object: *mut c_void,
         library: *mut c_void,
     ) -> c_int {
-        if footprint::take_destructor(destructor, object) {
+        if footprint::take_destructor(destructor, object, library as usize) {
             return 0;
         }
         // SAFETY: the caller's own arguments, passed on.

@@ -1,7 +1,7 @@
 //! Lends a request to a module: one allocation, nothing copied. The module looks headers, parameters and
 //! roles up through functions, so what it does not read costs nothing.
 
-#![allow(unsafe_code, reason = "gives out pointers into a request that the module holds")]
+#![expect(unsafe_code, reason = "gives out pointers into a request that the module holds")]
 
 use std::{ffi::c_void, mem::MaybeUninit};
 

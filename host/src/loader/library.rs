@@ -2,7 +2,7 @@
 //! gone. Refuses abi_stable's own loader, which never closes a library and whose process-wide cache of
 //! layouts would keep pointers into closed ones.
 
-#![allow(unsafe_code, reason = "opens libraries, reads their root, closes them")]
+#![expect(unsafe_code, reason = "opens libraries, reads their root, closes them")]
 
 use std::{
     path::Path,
@@ -32,6 +32,7 @@ pub(super) struct Mapped {
     handle: Option<Library>,
     serial: u64,
     bytes: u64,
+    unload_note: Option<String>,
 }
 
 impl Mapped {
@@ -49,7 +50,7 @@ impl Mapped {
             tracing::debug!(path = %path.display(), "the dynamic linker: {said}");
             first_line(&said, path)
         })?;
-        let mut mapped = Self { handle: Some(handle), serial, bytes: 0 };
+        let mut mapped = Self { handle: Some(handle), serial, bytes: 0, unload_note: objects::pinned_by_need(path) };
         if let Some((start, end)) = mapped.header_address().and_then(|address| objects::range_around(address, None)) {
             footprint::occupy(serial, (start, end));
             mapped.bytes = (end - start) as u64;
@@ -60,6 +61,11 @@ impl Mapped {
     /// How much of the address space it takes; 0 where that is not known.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Why it can't be unloaded although the linker would do so.
+    pub(super) fn unload_note(&self) -> Option<&str> {
+        self.unload_note.as_deref()
     }
 
     fn header(&self) -> Option<AbiHeaderRef> {

@@ -26,6 +26,8 @@ use tracing_core::{
     field::FieldSet,
 };
 
+use super::origin;
+
 /// The log that is attached to a module.
 pub(super) fn log() -> LogBox {
     RawLog_TO::from_value(HostLog, TD_Opaque)
@@ -191,11 +193,12 @@ impl RawLog for HostLog {
             get_default(|dispatch| {
                 // What a filter says may depend on the current span.
                 if dispatch.enabled(metadata) {
-                    with_values(metadata, &fields, |values| {
-                        dispatch.event(&match parent {
-                            0 => Event::new(metadata, values),
-                            parent => Event::new_child_of(span_id(parent), metadata, values),
-                        });
+                    with_values(metadata, &fields, |values| match parent {
+                        0 => {
+                            let _entered = origin::span().map(tracing::Span::entered);
+                            dispatch.event(&Event::new(metadata, values));
+                        }
+                        parent => dispatch.event(&Event::new_child_of(span_id(parent), metadata, values)),
                     });
                 }
             });
@@ -209,9 +212,13 @@ impl RawLog for HostLog {
                 if !dispatch.enabled(metadata) {
                     return 0;
                 }
+                let outer = if parent == 0 { origin::span() } else { None };
                 with_values(metadata, &fields, |values| {
                     let attributes = match parent {
-                        0 => span::Attributes::new(metadata, values),
+                        0 => match outer.as_ref().and_then(tracing::Span::id) {
+                            Some(outer) => span::Attributes::child_of(outer, metadata, values),
+                            None => span::Attributes::new(metadata, values),
+                        },
                         NO_PARENT => span::Attributes::new_root(metadata, values),
                         parent => span::Attributes::child_of(span::Id::from_u64(parent), metadata, values),
                     };
@@ -233,6 +240,7 @@ impl RawLog for HostLog {
     fn enter(&self, span: u64) {
         Self::shielded(|| {
             if let Some(id) = span_id(span) {
+                origin::entered();
                 get_default(|dispatch| dispatch.enter(&id));
             }
         });
@@ -241,6 +249,7 @@ impl RawLog for HostLog {
     fn exit(&self, span: u64) {
         Self::shielded(|| {
             if let Some(id) = span_id(span) {
+                origin::left();
                 get_default(|dispatch| dispatch.exit(&id));
             }
         });

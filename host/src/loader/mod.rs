@@ -25,9 +25,12 @@ mod failure;
 mod fence;
 mod hosting;
 mod logging;
+mod origin;
 mod services;
 
 mod footprint;
+#[cfg(test)]
+mod footprint_tests;
 mod interpose;
 
 mod opening;

@@ -147,14 +147,13 @@ impl Loader {
             bytes: mapped.bytes(),
         };
         place.fill(info.clone());
+        let unload_note = request.unload_note.clone().or_else(|| mapped.unload_note().map(str::to_owned));
         match check(&mapped, request) {
             Ok((root, routes)) => {
                 let held = (mapped, staged);
-                let note = request.unload_note.clone();
-                Ok(Arc::new(Generation::new(info, root, routes, held, note, Arc::clone(shared))))
+                Ok(Arc::new(Generation::new(info, root, routes, held, unload_note, Arc::clone(shared))))
             }
             Err((attached, error)) => {
-                let unload_note = request.unload_note.clone();
                 shared.retire(Retired { info, attached, gate: Arc::default(), mapped, staged, unload_note });
                 Err(error)
             }

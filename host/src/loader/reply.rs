@@ -151,20 +151,34 @@ fn read_headers(raw: &[RawHeader], generation: &Generation) -> Vec<(HeaderName, 
     headers
 }
 
+impl ReplyStream {
+    fn end(&mut self) {
+        let body = self.body.take();
+        self.instance.origin().within(None, || drop(body));
+    }
+}
+
+impl Drop for ReplyStream {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Stream for ReplyStream {
     type Item = Result<Bytes, Failure>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };
-        let (last, piece) = match cx.with_ffi_context(|cx| body.poll_chunk(cx)) {
+        let (last, piece) = match this.instance.origin().within(None, || cx.with_ffi_context(|cx| body.poll_chunk(cx)))
+        {
             RawChunk::Pending => return Poll::Pending,
             RawChunk::Bytes(bytes) => (false, Some(Ok(read_bytes(bytes, this.instance.generation())))),
             RawChunk::Failed(raw) => (true, Some(Err(Failure::from_raw(raw)))),
             RawChunk::End => (true, None),
         };
         if last {
-            this.body = None;
+            this.end();
         }
         Poll::Ready(piece)
     }

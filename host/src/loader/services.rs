@@ -47,7 +47,7 @@ pub struct StoreOp {
 
 /// What to do with a collection. Ids are as the module gave them, not yet checked.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the fields are those of the store's operations")]
+#[expect(missing_docs, reason = "the fields are those of the store's operations")]
 pub enum StoreAction {
     /// One document.
     Get { id: String },

@@ -225,15 +225,20 @@ impl<'d> Sections<'d> {
         Ok(self.bytes(name, entry, limit)?.to_vec())
     }
 
-    /// Looks through dynamic symbols and flags. The segment counts for the flags, since the loader reads that.
+    /// Looks through dynamic symbols and entries: whether the dynamic linker will find its way, and what would
+    /// keep the library mapped. The segment counts for the entries, since the linker reads that.
     fn unload_facts(&self, header: &Header) -> Result<UnloadFacts, ModuleFileError> {
         let damaged = |what| move |_: object::read::Error| ModuleFileError::Damaged(what);
         let mut facts = UnloadFacts::default();
+        let (mut tags_found, mut has_entry) = ([false; NEEDED_TAGS.len()], false);
         let programs = header.program_headers(ENDIAN, self.reader.data).map_err(damaged("its program header table"))?;
         for program in programs.iter().filter(|program| program.p_type(ENDIAN) == elf::PT_DYNAMIC) {
             limited("the dynamic segment", program.p_filesz(ENDIAN), MAX_TABLE_BYTES)?;
             let entries = program.dynamic(ENDIAN, self.reader.data).map_err(damaged("its dynamic segment"))?;
             for entry in entries.unwrap_or_default().iter().take_while(|it| it.d_tag(ENDIAN) != elf::DT_NULL) {
+                for (found, tag) in tags_found.iter_mut().zip(NEEDED_TAGS) {
+                    *found |= entry.d_tag(ENDIAN) == tag && entry.d_val(ENDIAN) != 0;
+                }
                 facts.nodelete |= entry.d_tag(ENDIAN) == elf::DT_FLAGS_1 && entry.d_val(ENDIAN) & NODELETE != 0;
             }
         }
@@ -244,14 +249,22 @@ impl<'d> Sections<'d> {
             let symbols = symbols.map_err(|()| ModuleFileError::Damaged(what))?;
             // Only what the library defines itself pins it; a reference pins whoever defines it.
             let defined = |symbol: &&elf::Sym64<LittleEndian>| symbol.st_shndx(ENDIAN) != elf::SHN_UNDEF;
-            for symbol in symbols.iter().filter(defined).filter(|it| it.st_bind() == elf::STB_GNU_UNIQUE) {
+            for symbol in symbols.iter().filter(defined) {
+                has_entry = has_entry || self.symbol_name(table, symbol)? == ENTRY;
+                if symbol.st_bind() != elf::STB_GNU_UNIQUE {
+                    continue;
+                }
                 facts.unique_symbols += 1;
                 if facts.first_unique_symbol.is_none() {
-                    facts.first_unique_symbol = Some(self.symbol_name(table, symbol)?);
+                    facts.first_unique_symbol = Some(super::source::shown(&self.symbol_name(table, symbol)?));
                 }
             }
         }
-        Ok(facts)
+        // Without these the dynamic linker reads through null pointers: the process would end at the opening.
+        if tags_found.contains(&false) {
+            return Err(ModuleFileError::Damaged("its dynamic segment"));
+        }
+        if has_entry { Ok(facts) } else { Err(ModuleFileError::NoEntry) }
     }
 
     fn symbol_name(&self, table: &SectionEntry, symbol: &elf::Sym64<LittleEndian>) -> Result<String, ModuleFileError> {
@@ -259,9 +272,15 @@ impl<'d> Sections<'d> {
         let names = self.entries.get(table.sh_link(ENDIAN) as usize).ok_or(ModuleFileError::Damaged(what))?;
         let rest = self.bytes(what, names, MAX_TABLE_BYTES)?.get(symbol.st_name(ENDIAN) as usize..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-        Ok(super::source::shown(&String::from_utf8_lossy(&rest[..end])))
+        Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 }
+
+/// The symbol that `export_module!` exports.
+const ENTRY: &str = module_api::abi::ENTRY_SYMBOL;
+
+/// What every library has that can be linked dynamically: where its names and symbols are, and their sizes.
+const NEEDED_TAGS: [elf::DynamicTag; 4] = [elf::DT_STRTAB, elf::DT_SYMTAB, elf::DT_STRSZ, elf::DT_SYMENT];
 
 /// `DF_1_NODELETE` of the dynamic section's `DT_FLAGS_1`.
 const NODELETE: u64 = 0x8;

@@ -13,6 +13,8 @@ mod source;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
+mod file_tests;
+#[cfg(test)]
 mod tests;
 
 pub use declared::{Decimal, Dependency, EventName, Manifest, Model, Outbound, Pricing, Subscription, ValueError};

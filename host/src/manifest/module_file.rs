@@ -147,6 +147,9 @@ pub enum ModuleFileError {
     /// A section that each module has is missing.
     #[error("has no section `{0}`\nhint: a module ends with `module_api::export_module!(...)`")]
     NoSection(&'static str),
+    /// It does not export what a module exports.
+    #[error("exports no module\nhint: a module ends with `module_api::export_module!(...)`")]
+    NoEntry,
     /// A section is there more than once.
     #[error("has more than one section `{0}`")]
     SectionTwice(&'static str),

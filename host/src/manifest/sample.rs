@@ -13,6 +13,10 @@ pub(crate) struct Sample {
     pub(crate) kind: u16,
     pub(crate) unique_symbols: Vec<&'static str>,
     pub(crate) flags_1: u64,
+    /// Whether the dynamic segment says where names and symbols are.
+    pub(crate) is_linkable: bool,
+    /// Whether the symbol of a module is there.
+    pub(crate) exports_entry: bool,
 }
 
 /// A stamp as this host's own module-api would write it.
@@ -48,6 +52,8 @@ impl Sample {
             kind: 3,
             unique_symbols: Vec::new(),
             flags_1: 0,
+            is_linkable: true,
+            exports_entry: true,
         }
     }
 
@@ -64,15 +70,18 @@ impl Sample {
         const PROGRAMS_AT: u64 = 64;
         let mut strings = vec![0_u8];
         let mut symbols = vec![0_u8; 24];
-        for name in &self.unique_symbols {
+        let entry = self.exports_entry.then_some((1_u8, module_api::abi::ENTRY_SYMBOL));
+        for (binding, name) in entry.into_iter().chain(self.unique_symbols.iter().map(|name| (10, *name))) {
             symbols.extend((strings.len() as u32).to_le_bytes());
-            symbols.extend([10 << 4, 0, 5, 0]);
+            symbols.extend([binding << 4, 0, 5, 0]);
             symbols.extend([0; 16]);
             strings.extend(name.as_bytes());
             strings.push(0);
         }
-        let dynamic: Vec<u8> =
-            [0x6fff_fffb, self.flags_1, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        // Places that are right would need the layout; that they are named is what the host looks for.
+        let needed = if self.is_linkable { vec![5, 64, 6, 64, 10, 1, 11, 24] } else { Vec::new() };
+        let words = needed.into_iter().chain([0x6fff_fffb, self.flags_1, 0, 0]);
+        let dynamic: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
 
         // Name, type, content, link, entry size.
         let mut sections: Vec<(&str, u32, Vec<u8>, u32, u64)> =

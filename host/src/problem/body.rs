@@ -16,7 +16,11 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 ///
 /// Made by the constructors named after the codes, which hold the texts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// Boxed, so that the way to a good answer doesn't carry the room for a refusal.
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     kind: Kind,
     message: Cow<'static, str>,
     detail: Option<String>,
@@ -59,20 +63,21 @@ impl Problem {
     }
 
     pub(super) fn of_kind(kind: Kind, message: Cow<'static, str>) -> Self {
-        Self { kind, message, detail: None, retry_after: None, allow: None, token_refused: false, extra: Vec::new() }
+        let (detail, retry_after, allow) = (None, None, None);
+        Self(Box::new(Parts { kind, message, detail, retry_after, allow, token_refused: false, extra: Vec::new() }))
     }
 
     /// Adds an explanation of this one occurrence. It reaches the client: no paths, no causes from within.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Says when to try again: sent as `Retry-After` in whole seconds, rounded up, at least 1.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.0.retry_after = Some(wait);
         self
     }
 
@@ -81,24 +86,24 @@ impl Problem {
     #[must_use]
     pub fn with_member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         if !RESERVED.contains(&name) {
-            self.extra.push((name, value.into()));
+            self.0.extra.push((name, value.into()));
         }
         self
     }
 
     pub(super) fn with_allow(mut self, allow: String) -> Self {
-        self.allow = Some(allow);
+        self.0.allow = Some(allow);
         self
     }
 
     pub(super) fn with_token_refused(mut self) -> Self {
-        self.token_refused = true;
+        self.0.token_refused = true;
         self
     }
 
     /// The host's code; `None` for a fault that a module declared.
     pub fn host_code(&self) -> Option<Code> {
-        match &self.kind {
+        match &self.0.kind {
             Kind::Host(code) => Some(*code),
             Kind::Module(_) => None,
         }
@@ -106,7 +111,7 @@ impl Problem {
 
     /// What member `code` says: `MODULE_NOT_FOUND`, or `clinic:overlap` for a module's fault.
     pub fn code(&self) -> &str {
-        match &self.kind {
+        match &self.0.kind {
             Kind::Host(code) => code.as_str(),
             Kind::Module(fault) => fault.code(),
         }
@@ -114,7 +119,7 @@ impl Problem {
 
     /// The HTTP status: always 4xx or 5xx.
     pub fn status(&self) -> StatusCode {
-        let status = match &self.kind {
+        let status = match &self.0.kind {
             Kind::Host(code) => code.status(),
             Kind::Module(fault) => fault.status(),
         };
@@ -123,12 +128,12 @@ impl Problem {
 
     /// What is said to the user.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The body: UTF-8 JSON. `request_id` is the id that `X-Request-Id` and the log have.
     pub fn to_body(&self, request_id: Uuid) -> Vec<u8> {
-        let title = match &self.kind {
+        let title = match &self.0.kind {
             Kind::Host(code) => code.title(),
             Kind::Module(_) => "The module refused the request",
         };
@@ -136,12 +141,12 @@ impl Problem {
             kind: format!("urn:tenon:problem:{}", self.code()),
             title,
             status: self.status().as_u16(),
-            detail: self.detail.as_deref().unwrap_or(&self.message),
+            detail: self.0.detail.as_deref().unwrap_or(&self.0.message),
             instance: format!("urn:uuid:{request_id}"),
             code: self.code(),
-            message: &self.message,
+            message: &self.0.message,
             success: false,
-            extra: &self.extra,
+            extra: &self.0.extra,
         };
         // Strings, numbers and JSON values always serialize; were it otherwise, an empty body is still a refusal.
         serde_json::to_vec(&body).unwrap_or_default()
@@ -151,15 +156,15 @@ impl Problem {
     /// (RFC 9110, section 15.5.6) and `WWW-Authenticate` (RFC 6750, section 3).
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = self.0.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        if let Some(allow) = self.0.allow.as_ref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
         if self.host_code() == Some(Code::Unauthenticated) {
-            let challenge = if self.token_refused { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+            let challenge = if self.0.token_refused { "Bearer error=\"invalid_token\"" } else { "Bearer" };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
     }

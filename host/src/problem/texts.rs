@@ -97,6 +97,15 @@ impl Problem {
         Self::new(Code::ManifestInvalid, text).with_member("problems", texts(problems))
     }
 
+    /// What the catalog found, under the code it named, in its words; a code that is not in the table becomes
+    /// [`Code::Internal`].
+    pub fn catalog_finding(code: &str, text: String) -> Self {
+        match Code::ALL.iter().find(|known| known.as_str() == code) {
+            Some(code) => Self::new(*code, text),
+            None => Self::internal(),
+        }
+    }
+
     /// [`Code::RouteConflict`]: `holder` keeps base path `base`.
     pub fn route_conflict(module: &ModuleName, base: &str, holder: &ModuleName) -> Self {
         let text = format!("Module {module} cannot serve {base}: it conflicts with module {holder}");
@@ -135,6 +144,28 @@ impl Problem {
     /// [`Code::TenantExists`].
     pub fn tenant_exists(tenant: &TenantId) -> Self {
         Self::new(Code::TenantExists, format!("Tenant already exists: {tenant}"))
+    }
+
+    /// [`Code::PreconditionFailed`] where a tenant that is to be deleted has documents; member `documents` says
+    /// how many.
+    pub fn tenant_has_data(tenant: &TenantId, documents: u64) -> Self {
+        let text = format!("Tenant {tenant} still has {documents} documents: delete it with a purge to remove them");
+        Self::new(Code::PreconditionFailed, text).with_member("documents", documents)
+    }
+
+    /// [`Code::ModuleBusy`] where the tenant changed again and again while the request was routed.
+    pub fn tenant_changing() -> Self {
+        Self::new(Code::ModuleBusy, "The tenant is being changed").with_retry_after(Duration::from_secs(1))
+    }
+
+    /// [`Code::TenantIdInvalid`] where two ways of naming it disagree, or one was used twice.
+    pub fn tenant_named_twice() -> Self {
+        Self::new(Code::TenantIdInvalid, "The request names the tenant more than once")
+    }
+
+    /// [`Code::Forbidden`] where none of the caller's roles is one of those the endpoint asks for.
+    pub fn role_required<T: Display>(roles: &[T]) -> Self {
+        Self::new(Code::Forbidden, format!("One of these roles is required: {}", joined(roles, ", ")))
     }
 
     /// [`Code::TenantSuspended`].

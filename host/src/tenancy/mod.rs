@@ -1,1 +1,49 @@
-//! Room tenancy.
+//! Who runs what right now: one writer, snapshots for readers, swap, drain, report. It knows neither HTTP nor
+//! files; it is told about a changed catalog and about operators' wishes.
+
+mod change;
+mod command;
+mod context;
+mod desire;
+mod error;
+mod gate;
+mod generations;
+mod handle;
+mod job;
+mod plan;
+mod publish;
+mod report;
+mod routes;
+mod running;
+mod services;
+mod snapshot;
+mod starts;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use change::{Change, Dependencies, Dependents};
+pub use command::Mode;
+pub use context::{LimitsOf, ModuleLimits, TenancySettings};
+pub use error::TenancyError;
+pub use handle::{Lent, NewTenant, Tenancy, Unlent};
+pub use job::Report;
+pub use plan::Plan;
+pub use report::{ModuleState, ModuleStatus, TenancyStats, TenantReport};
+pub use routes::{Looked, RouteMatch, RouteTable};
+pub use running::{Lease, RetireTimes};
+pub use snapshot::{ModuleProblem, Slot, TenantSnapshot};
+
+use crate::{catalog::Catalog, names::TenantId};
+
+/// What readers see; written by the supervisor only.
+struct Shared {
+    directory: papaya::HashMap<TenantId, Arc<TenantSnapshot>>,
+    catalog: ArcSwap<Catalog>,
+    bases: ArcSwap<snapshot::Bases>,
+    tables: routes::RouteTables,
+}

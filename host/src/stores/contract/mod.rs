@@ -2,7 +2,7 @@
 //!
 //! A store's own test calls [`all`] with a function that makes an empty one:
 //!
-//! ```ignore
+//! ```text
 //! contract::all(async || {
 //!     let folder = tempfile::tempdir().unwrap();
 //!     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path()).unwrap());
@@ -11,7 +11,7 @@
 //! .await;
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "a failed expectation is what these functions are for")]
+#![expect(clippy::unwrap_used, reason = "a failed expectation is what these functions are for")]
 
 mod documents;
 mod find;

@@ -1,0 +1,67 @@
+//! Whose code runs on this thread right now, for the log: what a module writes comes out with tenant, module
+//! and request, at no cost for requests that write nothing.
+
+#![expect(unsafe_code, reason = "a thread-local borrow that ends with the frame that lent it")]
+
+use std::{cell::Cell, sync::Arc};
+
+/// The tenant and the module of an instance.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) tenant: Arc<str>,
+    pub(super) module: Arc<str>,
+}
+
+/// What the thread runs; the pointers are good while `depth` and they stand in the thread's cell.
+#[derive(Clone, Copy)]
+struct Current {
+    origin: Option<*const Origin>,
+    request: Option<*const str>,
+    /// How many spans of the module are entered.
+    depth: u32,
+}
+
+const NOTHING: Current = Current { origin: None, request: None, depth: 0 };
+
+thread_local! {
+    static CURRENT: Cell<Current> = const { Cell::new(NOTHING) };
+}
+
+/// Puts back what the thread ran before, however the frame ends.
+struct Restore(Current);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+impl Origin {
+    /// Runs a module's code in the name of this tenant and module, and of a request where there is one.
+    pub(super) fn within<T>(&self, request: Option<&str>, run: impl FnOnce() -> T) -> T {
+        let current = Current { origin: Some(self), request: request.map(std::ptr::from_ref), depth: 0 };
+        let _restore = Restore(CURRENT.replace(current));
+        run()
+    }
+}
+
+/// The span that holds tenant, module and request of the code that runs now; `None` where no module's code
+/// runs, or where it is inside a span of its own, which has this one as its ancestor.
+pub(super) fn span() -> Option<tracing::Span> {
+    let current = CURRENT.get();
+    let origin = current.origin.filter(|_| current.depth == 0)?;
+    // SAFETY: `within` stores pointers to what it borrows, and its `Restore` takes them out of the cell before
+    // that borrow ends; nothing else writes pointers into the cell, and the cell is this thread's alone.
+    let (origin, request) = unsafe { (&*origin, current.request.map(|request| &*request)) };
+    let (tenant, module): (&str, &str) = (&origin.tenant, &origin.module);
+    Some(tracing::error_span!(target: "tenon", "request", tenant, module, request_id = request))
+}
+
+/// A span of the module was entered, or left.
+pub(super) fn entered() {
+    CURRENT.set(Current { depth: CURRENT.get().depth.saturating_add(1), ..CURRENT.get() });
+}
+
+pub(super) fn left() {
+    CURRENT.set(Current { depth: CURRENT.get().depth.saturating_sub(1), ..CURRENT.get() });
+}

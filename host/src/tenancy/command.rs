@@ -1,0 +1,69 @@
+//! The closed list of what the supervisor is told.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{
+    change::Change,
+    error::TenancyError,
+    job::{Ended, Report},
+    running::Running,
+    snapshot::TenantSnapshot,
+};
+use crate::{
+    catalog::Catalog,
+    names::TenantId,
+    stores::{TenantData, TenantDocument},
+};
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, TenancyError>>;
+
+/// Everything that changes what runs.
+pub(super) enum Command {
+    /// An operator's wish, or a reconciliation; one at a time per tenant.
+    Work { tenant: TenantId, work: Work, reply: Option<Reply<Report>> },
+    /// A request for a tenant that is not in memory.
+    Load { tenant: TenantId, reply: Reply<Arc<TenantSnapshot>> },
+    /// The job of a tenant has ended.
+    JobEnded { tenant: TenantId, ended: Box<Result<Ended, TenancyError>> },
+    /// A request needs an instance; `false` where the slot is no longer in force.
+    Activate { tenant: TenantId, slot: u64, reply: Reply<bool> },
+    /// A first-use instance was made, or not.
+    Started { tenant: TenantId, slot: u64, made: Result<Arc<Running>, TenancyError> },
+    /// An instance has panicked and is to be replaced.
+    Broken { tenant: TenantId, slot: u64, serial: u64 },
+    /// An instance that the supervisor took out of service is gone.
+    Retired { tenant: TenantId },
+    /// The folder has changed.
+    Catalog { catalog: Arc<Catalog>, reply: oneshot::Sender<()> },
+    /// Everything is to be taken out of service.
+    Shutdown { reply: oneshot::Sender<()> },
+    /// How many tenants the supervisor has anything about.
+    #[cfg(test)]
+    Count { reply: oneshot::Sender<usize> },
+}
+
+/// What a tenant's job does.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Makes what runs fit the document and the catalog.
+    Reconcile,
+    /// Changes the document, then what runs.
+    Change { change: Change, precondition: Option<u64>, actor: String, mode: Mode },
+    /// A new tenant.
+    Create { document: TenantDocument },
+    /// Away with it; begins when nothing of it is at work any more.
+    Delete { precondition: Option<u64>, data: TenantData },
+    /// Runs a document that is not in the store.
+    Adopt { document: TenantDocument },
+}
+
+/// Whether a change is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    Commit,
+    /// It is only planned.
+    DryRun,
+}

@@ -1,0 +1,192 @@
+//! What jobs need to open libraries and make and retire instances.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    command::Command,
+    error::{TenancyError, chain},
+    generations::Generations,
+    running::{AbortOnDrop, RetireTimes, Running},
+    services::{TenantServices, TenantView, collections_of},
+};
+use crate::{
+    catalog::Candidate,
+    names::TenantId,
+    stores::{Isolation, Store, StoreError},
+};
+
+/// How tenancy behaves; every duration has its default in the host's configuration.
+#[derive(Debug, Clone)]
+pub struct TenancySettings {
+    /// How long making an instance may take, opening the library included.
+    pub initialize: Duration,
+    /// How long an instance may drain, be cut and clean up.
+    pub retire: RetireTimes,
+    /// How long an instance may be idle before it is released; zero never releases.
+    pub idle: Duration,
+    /// How long a library stays open after its last instance.
+    pub linger: Duration,
+    /// How often idleness is looked at.
+    pub sweep_every: Duration,
+    /// How long a failed start keeps the next one away.
+    pub retry_after: Duration,
+    /// How many instances may be in the making at once; at least 1.
+    pub start_concurrency: usize,
+}
+
+/// What one module may take of the host, for each tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModuleLimits {
+    /// Requests inside at once.
+    pub concurrency: u32,
+    /// The most bytes of a request's body.
+    pub body_bytes: usize,
+    /// How long a request may take, its body included.
+    pub deadline: Duration,
+}
+
+/// The limits of a module by name.
+pub type LimitsOf = Box<dyn Fn(&str) -> ModuleLimits + Send + Sync>;
+
+/// Shared by all jobs.
+pub(super) struct Context {
+    pub(super) settings: TenancySettings,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) generations: Generations,
+    /// Where module code runs that no request waits for.
+    pub(super) background: Handle,
+    /// Where the host's own part of starts, changes and retirements runs: no module code, so that a module that
+    /// never yields holds up nobody else's.
+    pub(super) jobs: Handle,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) limits_of: LimitsOf,
+    /// Instances on their way out; the supervisor counts them down.
+    pub(super) retiring: AtomicUsize,
+    /// Requests that were cut by drain deadlines.
+    pub(super) cut: AtomicU64,
+    /// The sweeps so far: a clock that costs requests nothing.
+    pub(super) tick: AtomicU32,
+    /// One permit for each instance that may be in the making.
+    starts: Semaphore,
+    serials: AtomicU64,
+}
+
+impl Context {
+    pub(super) fn new(
+        settings: TenancySettings,
+        store: Arc<dyn Store>,
+        generations: Generations,
+        background: Handle,
+        jobs: Handle,
+        commands: mpsc::UnboundedSender<Command>,
+        limits_of: LimitsOf,
+    ) -> Self {
+        let starts = Semaphore::new(settings.start_concurrency.max(1));
+        let (retiring, cut, tick, serials) =
+            (AtomicUsize::new(0), AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(1));
+        Self {
+            settings,
+            store,
+            generations,
+            background,
+            jobs,
+            commands,
+            limits_of,
+            retiring,
+            cut,
+            tick,
+            starts,
+            serials,
+        }
+    }
+
+    pub(super) fn next_serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens the library where it is not open, prepares the collections, and makes an instance. Slot and
+    /// tenant are named so that a panic in one of its tasks finds the way back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up on the instance; a library that was being opened is closed again.
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        candidate: &Arc<Candidate>,
+        isolation: Isolation,
+        view: Arc<TenantView>,
+        slot: u64,
+    ) -> Result<Arc<Running>, TenancyError> {
+        let failed = |reason: String| TenancyError::LoadFailed { module: candidate.name.clone(), reason };
+        let deadline = self.settings.initialize;
+        // Many tenants waking at once must not start everything at once. The semaphore is never closed.
+        let _permit = self.starts.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let serial = self.next_serial();
+        let (commands, of) = (self.commands.clone(), tenant.clone());
+        let services = Arc::new(TenantServices::new(
+            tenant.clone(),
+            &candidate.manifest,
+            Arc::clone(&self.store),
+            self.background.clone(),
+            view,
+            Box::new(move |failure| {
+                tracing::error!(tenant = %of, %failure, "a task of an instance failed");
+                let _ = commands.send(Command::Broken { tenant: of.clone(), slot, serial });
+            }),
+        ));
+        let making = async {
+            let generation = self.generations.get(candidate, isolation, tenant).await?;
+            for (key, fields) in collections_of(tenant, &candidate.manifest) {
+                self.store.reindex(&key, &fields).await.map_err(|error| match error {
+                    StoreError::Unavailable(source) => TenancyError::StoreUnavailable(chain(&*source)),
+                    other => failed(format!("collection `{}`: {other}", key.model)),
+                })?;
+            }
+            // A task of its own: module code that blocks holds up a worker, not this job.
+            let mut initializing = AbortOnDrop(self.background.spawn(generation.initialize(services.clone())));
+            let made = (&mut initializing.0).await.map_err(|error| failed(error.to_string()))?;
+            let instance = made.map_err(|failure| failed(format!("initialize failed: {failure}")))?;
+            let tick = self.tick.load(Ordering::Relaxed);
+            Ok(Arc::new(Running::new(instance, Arc::clone(&services), &candidate.manifest, serial, tick)))
+        };
+        let made = match tokio::time::timeout(deadline, making).await {
+            Ok(made) => made,
+            Err(_) => Err(failed(format!("initialize did not end within {deadline:?}"))),
+        };
+        if made.is_err() {
+            // Tasks that it spawned before it failed would run on, and keep the library, for ever.
+            services.stop_tasks(self.settings.retire.cut).await;
+        }
+        made
+    }
+
+    /// Takes an instance out of service; completes when it is gone.
+    pub(super) async fn take_out(&self, running: Arc<Running>) {
+        running.retire(&self.background, self.settings.retire, &self.cut).await;
+    }
+
+    /// Takes an instance out of service in a task of its own and reports when it is gone.
+    pub(super) fn retire(self: &Arc<Self>, tenant: &TenantId, running: Arc<Running>) {
+        self.retiring.fetch_add(1, Ordering::AcqRel);
+        let (context, tenant) = (Arc::clone(self), tenant.clone());
+        self.jobs.spawn(async move {
+            // A task of its own inside, so that a panic of ours still ends the count.
+            let inner = Arc::clone(&context);
+            let retiring = tokio::spawn(async move { inner.take_out(running).await });
+            let _ = retiring.await;
+            let _ = context.commands.send(Command::Retired { tenant });
+        });
+    }
+}

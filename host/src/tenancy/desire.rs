@@ -1,0 +1,78 @@
+//! What a tenant should run: its document read against the catalog.
+
+use std::sync::Arc;
+
+use super::{plan::DesiredModule, snapshot::ModuleProblem};
+use crate::{
+    catalog::{self, Candidate, Catalog},
+    flags::{FlagDefaults, FlagSet},
+    names::ModuleName,
+    stores::{Isolation, TenantDocument, TenantStatus},
+};
+
+/// The modules that can run, in load order, and those that can't.
+#[derive(Debug, Clone)]
+pub(super) struct Desire {
+    pub(super) modules: Vec<(Arc<Candidate>, Isolation)>,
+    pub(super) problems: Vec<ModuleProblem>,
+}
+
+/// Chooses a version for each enabled module. A suspended tenant runs nothing.
+pub(super) fn desire(document: &TenantDocument, catalog: &Catalog) -> Desire {
+    if document.status == TenantStatus::Suspended {
+        return Desire { modules: Vec::new(), problems: Vec::new() };
+    }
+    let wants: Vec<_> =
+        document.enabled_modules.iter().map(|enabled| (enabled.module.clone(), enabled.version.clone())).collect();
+    let selection = catalog::select(&wants, catalog, &|_| None);
+    let isolation_of = |name: &ModuleName| {
+        document
+            .enabled_modules
+            .iter()
+            .find(|enabled| enabled.module == *name)
+            .map_or(Isolation::Shared, |found| found.isolation)
+    };
+    Desire {
+        modules: selection
+            .chosen
+            .into_iter()
+            .map(|chosen| {
+                let isolation = isolation_of(&chosen.candidate.name);
+                (chosen.candidate, isolation)
+            })
+            .collect(),
+        problems: selection
+            .problems
+            .into_iter()
+            .map(|problem| ModuleProblem {
+                module: problem.module,
+                code: problem.finding.code,
+                text: problem.finding.text,
+            })
+            .collect(),
+    }
+}
+
+impl Desire {
+    /// In the terms of the plan; `prove` names the modules that need an instance at once.
+    pub(super) fn for_plan(&self, prove: &[ModuleName]) -> Vec<DesiredModule> {
+        self.modules
+            .iter()
+            .map(|(candidate, isolation)| DesiredModule {
+                name: candidate.name.clone(),
+                candidate: Arc::as_ptr(candidate) as usize,
+                isolation: *isolation,
+                prove: prove.contains(&candidate.name),
+            })
+            .collect()
+    }
+
+    /// The tenant's flags: its own values over the defaults of the modules chosen.
+    pub(super) fn flags(&self, document: &TenantDocument) -> FlagSet {
+        let defaults = self.modules.iter().map(|(candidate, _)| {
+            let features = candidate.manifest.features.iter().map(|(name, value)| (name.clone(), value.clone()));
+            FlagDefaults::new(candidate.name.clone(), features)
+        });
+        FlagSet::compile(defaults, document.feature_flags.iter().map(|(name, value)| (name.clone(), value.clone())))
+    }
+}

@@ -1,0 +1,309 @@
+//! The job that carries out one change for one tenant: read, edit, choose, plan, start, commit. The swap and
+//! the drain that follow are the supervisor's.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    change::{Change, Edited, edit},
+    command::{Mode, Work},
+    context::Context,
+    desire::{Desire, desire},
+    error::{TenancyError, chain},
+    plan::{ActualModule, Plan, plan},
+    running::Running,
+    services::{TenantView, collections_of},
+    snapshot::ModuleProblem,
+};
+use crate::{
+    catalog::{Candidate, Catalog},
+    flags::FlagSet,
+    names::{ModuleName, TenantId},
+    stores::{StoreError, TenantDocument},
+};
+
+/// What a job hands to the supervisor for the swap.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) report: Report,
+}
+
+/// What is to become of what runs.
+pub(super) enum Outcome {
+    /// It is swapped for this.
+    Publish(NewState),
+    /// The tenant is gone, and so is what ran for it.
+    Gone,
+    /// It was only asked.
+    Nothing,
+}
+
+/// The tenant as it is to be published.
+pub(super) struct NewState {
+    pub(super) document: Arc<TenantDocument>,
+    pub(super) desire: Desire,
+    pub(super) flags: Arc<FlagSet>,
+    pub(super) plan: Plan,
+    /// By module; slot number and instance.
+    pub(super) started: BTreeMap<ModuleName, (u64, Arc<Running>)>,
+}
+
+/// What came of a change, for whoever asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The tenant's revision afterwards; with a dry run, as it is.
+    pub revision: u64,
+    /// Enabled by the change.
+    pub enabled: Vec<ModuleName>,
+    /// Disabled by the change.
+    pub disabled: Vec<ModuleName>,
+    /// The modules that run for the tenant afterwards, in load order.
+    pub modules: Vec<ModuleName>,
+    /// What was, or would be, done.
+    pub plan: Plan,
+    /// Whether the document changed, or would.
+    pub differs: bool,
+}
+
+/// One module of a tenant as it is when a job begins.
+pub(super) struct Current {
+    pub(super) module: ActualModule,
+    /// The number of its slot.
+    pub(super) slot: u64,
+    /// Its code.
+    pub(super) candidate: Arc<Candidate>,
+}
+
+/// All modules of a tenant as they are when a job begins.
+pub(super) type Actual = BTreeMap<ModuleName, Current>;
+
+/// How often a change is tried again when somebody else's write came in between.
+const WRITE_ATTEMPTS: usize = 4;
+
+/// Carries out one piece of work.
+///
+/// # Errors
+///
+/// Whatever stood in the way; then nothing was written and nothing that was started stays.
+pub(super) async fn run(
+    context: &Arc<Context>,
+    tenant: &TenantId,
+    work: Work,
+    actual: &Actual,
+    catalog: &Catalog,
+) -> Result<Ended, TenancyError> {
+    match work {
+        Work::Reconcile => {
+            let document = read(context, tenant).await?;
+            let state = prepare(context, document, &[], actual, catalog).await?;
+            Ok(ended(state, Edits::default()))
+        }
+        Work::Adopt { document } => {
+            let prove: Vec<_> = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
+            let state = prepare(context, Arc::new(document), &prove, actual, catalog).await?;
+            Ok(ended(state, Edits::default()))
+        }
+        Work::Create { document } => {
+            let document = context.store.create_tenant(document).await.map_err(|error| of_store(tenant, error))?;
+            let state = prepare(context, document, &[], actual, catalog).await?;
+            Ok(ended(state, Edits { differs: true, ..Edits::default() }))
+        }
+        Work::Delete { precondition, data } => {
+            let document = read(context, tenant).await?;
+            expect_revision(&document, precondition)?;
+            let deleted = context.store.delete_tenant(tenant, document.revision, data).await;
+            deleted.map_err(|error| of_store(tenant, error))?;
+            let disabled = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
+            let report = Report { revision: document.revision + 1, disabled, differs: true, ..Report::default() };
+            Ok(Ended { outcome: Outcome::Gone, report })
+        }
+        Work::Change { change, precondition, actor, mode } => {
+            change_document(context, tenant, &change, precondition, &actor, mode, actual, catalog).await
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Edits {
+    enabled: Vec<ModuleName>,
+    disabled: Vec<ModuleName>,
+    differs: bool,
+}
+
+fn ended(state: NewState, edits: Edits) -> Ended {
+    let report = Report {
+        revision: state.document.revision,
+        enabled: edits.enabled,
+        disabled: edits.disabled,
+        modules: state.desire.modules.iter().map(|(candidate, _)| candidate.name.clone()).collect(),
+        plan: state.plan.clone(),
+        differs: edits.differs,
+    };
+    Ended { outcome: Outcome::Publish(state), report }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one command, each named where it is made")]
+async fn change_document(
+    context: &Arc<Context>,
+    tenant: &TenantId,
+    change: &Change,
+    precondition: Option<u64>,
+    actor: &str,
+    mode: Mode,
+    actual: &Actual,
+    catalog: &Catalog,
+) -> Result<Ended, TenancyError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let before = read(context, tenant).await?;
+        expect_revision(&before, precondition)?;
+        let Edited { document, prove, enabled, disabled, differs } =
+            edit(&before, change, catalog, actor, Timestamp::now())?;
+        if matches!(change, Change::Enable { .. } | Change::Disable { .. }) {
+            let after = desire(&document, catalog);
+            refuse_problems(&after, &prove)?;
+            refuse_losses(&desire(&before, catalog), &after)?;
+        }
+        let edits = Edits { enabled, disabled, differs };
+        if mode == Mode::DryRun {
+            let desire = desire(&document, catalog);
+            refuse_problems(&desire, &prove)?;
+            let plan = plan(&desire.for_plan(&prove), &without_slots(actual));
+            let report = Report {
+                revision: before.revision,
+                enabled: edits.enabled,
+                disabled: edits.disabled,
+                modules: desire.modules.iter().map(|(candidate, _)| candidate.name.clone()).collect(),
+                plan,
+                differs,
+            };
+            return Ok(Ended { outcome: Outcome::Nothing, report });
+        }
+        let mut state = prepare(context, Arc::new(document), &prove, actual, catalog).await?;
+        if !differs {
+            state.document = before;
+            return Ok(ended(state, edits));
+        }
+        match context.store.replace_tenant((*state.document).clone()).await {
+            Ok(written) => {
+                state.document = written;
+                return Ok(ended(state, edits));
+            }
+            Err(error) => {
+                undo(context, state, None, actual).await;
+                let conflict = matches!(error, StoreError::Revision { .. });
+                if !conflict || attempts == WRITE_ATTEMPTS {
+                    return Err(of_store(tenant, error));
+                }
+            }
+        }
+    }
+}
+
+async fn read(context: &Context, tenant: &TenantId) -> Result<Arc<TenantDocument>, TenancyError> {
+    let found = context.store.tenant(tenant).await.map_err(|error| of_store(tenant, error))?;
+    found.ok_or_else(|| TenancyError::TenantNotFound(tenant.clone()))
+}
+
+fn expect_revision(document: &TenantDocument, precondition: Option<u64>) -> Result<(), TenancyError> {
+    match precondition {
+        Some(expected) if expected != document.revision => {
+            Err(TenancyError::Precondition { tenant: document.id.clone(), expected, found: document.revision })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_problems(desire: &Desire, prove: &[ModuleName]) -> Result<(), TenancyError> {
+    match desire.problems.iter().find(|problem| prove.contains(&problem.module)) {
+        Some(problem) => Err(TenancyError::NotSelectable { code: problem.code, text: problem.text.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// A change of one module must not cost the tenant another: a narrower range, say, that its dependents can't use.
+fn refuse_losses(before: &Desire, after: &Desire) -> Result<(), TenancyError> {
+    let ran = |problem: &&ModuleProblem| before.modules.iter().any(|(it, _)| it.name == problem.module);
+    match after.problems.iter().find(ran) {
+        Some(problem) => Err(TenancyError::NotSelectable { code: problem.code, text: problem.text.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn without_slots(actual: &Actual) -> BTreeMap<ModuleName, ActualModule> {
+    actual.iter().map(|(name, current)| (name.clone(), current.module.clone())).collect()
+}
+
+/// Chooses, plans, and starts what the plan says; undoes the starts if one fails.
+async fn prepare(
+    context: &Arc<Context>,
+    document: Arc<TenantDocument>,
+    prove: &[ModuleName],
+    actual: &Actual,
+    catalog: &Catalog,
+) -> Result<NewState, TenancyError> {
+    let desire = desire(&document, catalog);
+    refuse_problems(&desire, prove)?;
+    let flags = Arc::new(desire.flags(&document));
+    let plan = plan(&desire.for_plan(prove), &without_slots(actual));
+    let mut state = NewState { document, desire, flags, plan, started: BTreeMap::new() };
+    for name in &state.plan.start {
+        let found = state.desire.modules.iter().find(|(candidate, _)| candidate.name == *name);
+        let Some((candidate, isolation)) = found else { continue };
+        let view = TenantView { document: Arc::clone(&state.document), flags: Arc::clone(&state.flags) };
+        let (candidate, isolation) = (Arc::clone(candidate), *isolation);
+        // A kept slot gets its first instance; a changed one is a slot of its own.
+        let before = actual.get(name);
+        let is_kept = |has: &&Current| Arc::ptr_eq(&has.candidate, &candidate) && has.module.isolation == isolation;
+        let slot = before.filter(is_kept).map_or_else(|| context.next_serial(), |has| has.slot);
+        match context.start(&state.document.id, &candidate, isolation, Arc::new(view), slot).await {
+            Ok(running) => {
+                state.started.insert(name.clone(), (slot, running));
+            }
+            Err(error) => {
+                undo(context, state, Some(&candidate), actual).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// Takes out again what was started, the last first, and with `failed` what was not quite: the code that stays in
+/// service finds its fields indexed again, which the start of another's may have changed.
+async fn undo(context: &Context, state: NewState, failed: Option<&Arc<Candidate>>, actual: &Actual) {
+    let tenant = &state.document.id;
+    let mut started = state.started;
+    for (candidate, _) in state.desire.modules.iter().rev() {
+        let running = started.remove(&candidate.name);
+        let is_failed = failed.is_some_and(|failed| Arc::ptr_eq(failed, candidate));
+        if running.is_none() && !is_failed {
+            continue;
+        }
+        if let Some((_, running)) = running {
+            context.take_out(running).await;
+        }
+        let before = actual.get(&candidate.name).filter(|before| !Arc::ptr_eq(&before.candidate, candidate));
+        for (key, fields) in before.map(|before| collections_of(tenant, &before.candidate.manifest)).unwrap_or_default()
+        {
+            if let Err(error) = context.store.reindex(&key, &fields).await {
+                tracing::error!(%tenant, module = %candidate.name, model = key.model, %error, "the index was not restored");
+            }
+        }
+    }
+}
+
+fn of_store(tenant: &TenantId, error: StoreError) -> TenancyError {
+    match error {
+        StoreError::Exists(_) => TenancyError::TenantExists(tenant.clone()),
+        StoreError::Missing(_) => TenancyError::TenantNotFound(tenant.clone()),
+        StoreError::Revision { expected, found } => {
+            TenancyError::Precondition { tenant: tenant.clone(), expected, found }
+        }
+        StoreError::HasData { documents } => TenancyError::HasData { tenant: tenant.clone(), documents },
+        StoreError::Unavailable(source) => TenancyError::StoreUnavailable(chain(&*source)),
+        other => TenancyError::StoreUnavailable(other.to_string()),
+    }
+}

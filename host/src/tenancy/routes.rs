@@ -1,0 +1,252 @@
+//! Route tables: what path belongs to which endpoint of which module. Built once for each set of candidates
+//! and shared by all tenants that run the same set.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use http::Method;
+
+use crate::{catalog::Candidate, manifest::Endpoint};
+
+/// The paths of one set of modules. Immutable.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// The modules of the set, in load order; slots of a tenant are in the same order.
+    modules: Vec<Arc<Candidate>>,
+    /// Paths in which each segment stands for one.
+    plain: matchit::Router<PathTarget>,
+    /// Paths that take all that remains. Apart, as the router refuses `/{a}` beside `/{*rest}`; asked second, so
+    /// that the more exact path wins.
+    rests: matchit::Router<PathTarget>,
+}
+
+/// What lies at one path.
+#[derive(Debug)]
+struct PathTarget {
+    module: usize,
+    /// Few enough for a walk.
+    methods: Vec<Offer>,
+}
+
+/// An endpoint at a path. Endpoints of one path may name its parameters differently.
+#[derive(Debug)]
+struct Offer {
+    method: Method,
+    endpoint_index: usize,
+    params: Arc<[Arc<str>]>,
+}
+
+/// A path and method that a module serves.
+#[derive(Debug)]
+pub struct RouteMatch<'table, 'path> {
+    /// Which of the table's modules.
+    pub module: usize,
+    /// Which endpoint of its manifest.
+    pub endpoint_index: usize,
+    /// The endpoint itself.
+    pub endpoint: &'table Endpoint,
+    /// The parameters as they stand in the path, still percent-encoded.
+    pub params: matchit::Params<'table, 'path>,
+    /// Their names, shared.
+    pub names: &'table Arc<[Arc<str>]>,
+}
+
+/// What a path is to a table.
+#[derive(Debug)]
+pub enum Looked<'table, 'path> {
+    /// An endpoint.
+    Found(RouteMatch<'table, 'path>),
+    /// A path with these methods only.
+    OtherMethods {
+        /// In the order of the manifest.
+        allowed: Vec<Method>,
+    },
+    /// Under a module's base, but none of its paths.
+    NoRoute,
+    /// Under no base of the table.
+    Foreign,
+}
+
+impl RouteTable {
+    /// Builds the table of a set of candidates in load order. The catalog has refused bases that overlap and
+    /// paths that contradict each other; a path that can't be added all the same is left out and logged.
+    pub fn build(modules: Vec<Arc<Candidate>>) -> Self {
+        let (mut plain, mut rests) = (matchit::Router::new(), matchit::Router::new());
+        for (module, candidate) in modules.iter().enumerate() {
+            let Some(routes) = candidate.manifest.routes.as_ref() else { continue };
+            let base = routes.base.as_str();
+            let mut by_shape: Vec<(String, &str, Vec<Offer>)> = Vec::new();
+            for (endpoint_index, endpoint) in routes.endpoints.iter().enumerate() {
+                let (shape, path) = (endpoint.path.shape(), endpoint.path.as_str());
+                let offer = Offer { method: endpoint.method.clone(), endpoint_index, params: names_of(path) };
+                match by_shape.iter_mut().find(|(known, ..)| *known == shape) {
+                    Some((.., methods)) => methods.push(offer),
+                    None => by_shape.push((shape, path, vec![offer])),
+                }
+            }
+            for (_, path, methods) in by_shape {
+                let full = if path == "/" { base.to_owned() } else { format!("{base}{path}") };
+                let router = if path.contains("{*") { &mut rests } else { &mut plain };
+                if let Err(error) = router.insert(&full, PathTarget { module, methods }) {
+                    tracing::error!(module = %candidate.name, path = full, %error, "a path can't be routed");
+                }
+            }
+        }
+        Self { modules, plain, rests }
+    }
+
+    /// The modules of the set, in load order.
+    pub fn modules(&self) -> &[Arc<Candidate>] {
+        &self.modules
+    }
+
+    /// What the table has at a path.
+    pub fn look<'table, 'path>(&'table self, method: &Method, path: &'path str) -> Looked<'table, 'path> {
+        let mut allowed: Vec<Method> = Vec::new();
+        for router in [&self.plain, &self.rests] {
+            let Ok(found) = router.at(path) else { continue };
+            let target = found.value;
+            let offers = |wanted: &Method| target.methods.iter().find(|offer| offer.method == *wanted);
+            // A HEAD that has no endpoint of its own is answered as the GET would be, without the body.
+            let asked = offers(method).or_else(|| if method == Method::HEAD { offers(&Method::GET) } else { None });
+            match asked {
+                Some(offer) => return Looked::Found(self.found(target, offer, found.params)),
+                None => {
+                    for offer in &target.methods {
+                        if !allowed.contains(&offer.method) {
+                            allowed.push(offer.method.clone());
+                        }
+                    }
+                }
+            }
+        }
+        if !allowed.is_empty() {
+            Looked::OtherMethods { allowed }
+        } else if self.owns(path) {
+            Looked::NoRoute
+        } else {
+            Looked::Foreign
+        }
+    }
+
+    fn found<'table, 'path>(
+        &'table self,
+        target: &'table PathTarget,
+        offer: &'table Offer,
+        params: matchit::Params<'table, 'path>,
+    ) -> RouteMatch<'table, 'path> {
+        let endpoint = self.modules[target.module]
+            .manifest
+            .routes
+            .as_ref()
+            .and_then(|routes| routes.endpoints.get(offer.endpoint_index))
+            .expect("build took the index from this very list");
+        RouteMatch {
+            module: target.module,
+            endpoint_index: offer.endpoint_index,
+            endpoint,
+            params,
+            names: &offer.params,
+        }
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        let bases = self.modules.iter().filter_map(|candidate| candidate.manifest.routes.as_ref());
+        bases.map(|routes| routes.base.as_str()).any(|base| is_under(path, base))
+    }
+}
+
+/// Whether a path is a base or lies below it, by whole segments.
+pub(super) fn is_under(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn names_of(path: &str) -> Arc<[Arc<str>]> {
+    path.split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| Arc::from(name.trim_start_matches('*')))
+        .collect()
+}
+
+/// Keeps one table for each set of candidates that some tenant runs.
+#[derive(Debug, Default)]
+pub(super) struct RouteTables {
+    /// Keyed by the candidates' addresses, which their table keeps alive.
+    tables: Mutex<HashMap<Vec<usize>, Weak<RouteTable>>>,
+}
+
+impl RouteTables {
+    /// The table of a set, made where no tenant has it yet.
+    pub(super) fn of(&self, modules: &[Arc<Candidate>]) -> Arc<RouteTable> {
+        let key: Vec<usize> = modules.iter().map(|candidate| Arc::as_ptr(candidate) as usize).collect();
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(&key).and_then(Weak::upgrade) {
+            return table;
+        }
+        tables.retain(|_, table| table.strong_count() > 0);
+        let table = Arc::new(RouteTable::build(modules.to_vec()));
+        tables.insert(key, Arc::downgrade(&table));
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::SystemTime};
+
+    use semver::Version;
+
+    use super::*;
+    use crate::manifest::{FileIdentity, Manifest, sample};
+
+    fn table(endpoints: &[(&str, &str)]) -> RouteTable {
+        let mut text = "name = 'm'\nversion = '1.0.0'\n[routes]\nbase = '/m'\n".to_owned();
+        for (method, path) in endpoints {
+            text.push_str(&format!("[[routes.endpoints]]\nmethod = '{method}'\npath = '{path}'\n"));
+        }
+        let manifest = Manifest::parse(text.as_bytes(), &sample::stamp_fields(), &Version::new(1, 0, 0)).unwrap();
+        RouteTable::build(vec![Arc::new(Candidate {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            path: PathBuf::from("m.so"),
+            manifest: Arc::new(manifest),
+            stamp: Arc::new(sample::stamp_fields()),
+            identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: SystemTime::UNIX_EPOCH },
+            unload_note: None,
+        })])
+    }
+
+    fn found(table: &RouteTable, method: Method, path: &str) -> String {
+        match table.look(&method, path) {
+            Looked::Found(found) => format!("{} {:?}", found.endpoint_index, found.names),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn endpoints_of_one_path_may_name_its_parameters_differently() {
+        let table = table(&[("GET", "/items/{id}"), ("PUT", "/items/{key}"), ("GET", "/items/{id}/notes/{note}")]);
+        assert_eq!(found(&table, Method::GET, "/m/items/7"), r#"0 ["id"]"#);
+        assert_eq!(found(&table, Method::HEAD, "/m/items/7"), r#"0 ["id"]"#);
+        assert_eq!(found(&table, Method::PUT, "/m/items/7"), r#"1 ["key"]"#);
+        assert_eq!(found(&table, Method::GET, "/m/items/7/notes/8"), r#"2 ["id", "note"]"#);
+        assert_eq!(found(&table, Method::DELETE, "/m/items/7"), "OtherMethods { allowed: [GET, PUT] }");
+        assert_eq!(found(&table, Method::GET, "/m/items/"), "NoRoute");
+        assert_eq!(found(&table, Method::GET, "/m//items/7"), "NoRoute");
+        assert_eq!(found(&table, Method::GET, "/mm/items/7"), "Foreign");
+    }
+
+    #[test]
+    fn a_literal_a_parameter_and_the_rest_may_lie_side_by_side() {
+        let table = table(&[("GET", "/x/{a}"), ("GET", "/x/{*rest}"), ("GET", "/x/new"), ("GET", "/")]);
+        assert_eq!(found(&table, Method::GET, "/m/x/new"), "2 []");
+        assert_eq!(found(&table, Method::GET, "/m/x/7"), r#"0 ["a"]"#);
+        assert_eq!(found(&table, Method::GET, "/m/x/7/8"), r#"1 ["rest"]"#);
+        assert_eq!(found(&table, Method::GET, "/m"), "3 []");
+        assert_eq!(found(&table, Method::PUT, "/m/x/7"), "OtherMethods { allowed: [GET] }");
+        let table = self::table(&[("GET", "/x/{a}"), ("PUT", "/x/{*rest}")]);
+        assert_eq!(found(&table, Method::PUT, "/m/x/7"), r#"1 ["rest"]"#);
+    }
+}

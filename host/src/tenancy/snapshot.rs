@@ -1,0 +1,136 @@
+//! The immutable picture of one tenant that a request reads from start to end.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::{
+    context::ModuleLimits,
+    error::TenancyError,
+    gate::Refusal,
+    routes::RouteTable,
+    running::{Lease, Running},
+};
+use crate::{
+    catalog::Candidate,
+    flags::FlagSet,
+    names::{ModuleName, TenantId},
+    stores::{Isolation, TenantDocument, TenantStatus},
+};
+
+/// One tenant at one revision.
+#[derive(Debug)]
+pub struct TenantSnapshot {
+    /// As stored.
+    pub document: Arc<TenantDocument>,
+    /// The paths of its modules; shared with every tenant that runs the same set.
+    pub table: Arc<RouteTable>,
+    /// One for each of the table's modules, in its order.
+    pub slots: Box<[Arc<Slot>]>,
+    /// Its flags, compiled.
+    pub flags: Arc<FlagSet>,
+    /// Enabled modules that can't run, and why.
+    pub problems: Box<[ModuleProblem]>,
+}
+
+impl TenantSnapshot {
+    /// The tenant's id.
+    pub fn id(&self) -> &TenantId {
+        &self.document.id
+    }
+
+    /// Whether requests are served.
+    pub fn is_active(&self) -> bool {
+        self.document.status == TenantStatus::Active
+    }
+
+    /// The slot of a module that can run.
+    pub fn slot(&self, module: &str) -> Option<&Arc<Slot>> {
+        self.slots.iter().find(|slot| slot.candidate.name.as_str() == module)
+    }
+
+    /// Why an enabled module can't run.
+    pub fn problem(&self, module: &str) -> Option<&ModuleProblem> {
+        self.problems.iter().find(|problem| problem.module.as_str() == module)
+    }
+
+    /// Whether the tenant has enabled a module, whether or not it can run.
+    pub fn has_enabled(&self, module: &str) -> bool {
+        self.document.enabled_modules.iter().any(|enabled| enabled.module.as_str() == module)
+    }
+}
+
+/// Why an enabled module does not run for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleProblem {
+    /// Which.
+    pub module: ModuleName,
+    /// Stable, such as MODULE_DEPENDENCY_MISSING.
+    pub code: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+/// The place of one module in a tenant: the code chosen for it, and the instance where there is one.
+#[derive(Debug)]
+pub struct Slot {
+    /// Tells this slot from its successors.
+    pub(super) serial: u64,
+    /// The code.
+    pub candidate: Arc<Candidate>,
+    /// Whether it shares its library.
+    pub isolation: Isolation,
+    /// Written by the supervisor only.
+    pub(super) running: ArcSwapOption<Running>,
+    /// Why the last try to make an instance failed; written by the supervisor only.
+    pub(super) failure: ArcSwapOption<TenancyError>,
+    /// What its requests may take.
+    pub limits: ModuleLimits,
+}
+
+impl Slot {
+    pub(super) fn new(serial: u64, candidate: Arc<Candidate>, isolation: Isolation, limits: ModuleLimits) -> Self {
+        let (running, failure) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { serial, candidate, isolation, running, failure, limits }
+    }
+
+    /// A lease of the instance; `None` where there is none that takes one.
+    ///
+    /// # Errors
+    ///
+    /// `Full` where as many requests are inside as may be.
+    pub fn lease(&self, tick: u32) -> Result<Option<Lease>, Full> {
+        let running = self.running.load();
+        let Some(running) = running.as_ref() else { return Ok(None) };
+        match running.lease(self.limits.concurrency, tick) {
+            Ok(lease) => Ok(Some(lease)),
+            Err(Refusal::Closed) => Ok(None),
+            Err(Refusal::Full) => Err(Full),
+        }
+    }
+
+    /// The instance, where there is one.
+    pub fn running(&self) -> Option<Arc<Running>> {
+        self.running.load_full()
+    }
+
+    /// Why the last try to make an instance failed.
+    pub fn failure(&self) -> Option<Arc<TenancyError>> {
+        self.failure.load_full()
+    }
+}
+
+/// As many requests are inside as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// What the catalog says beyond the tenants: which module owns a path.
+#[derive(Debug)]
+pub(super) struct Bases(pub(super) Vec<(String, ModuleName)>);
+
+impl Bases {
+    /// The module under whose base a path lies.
+    pub(super) fn owner(&self, path: &str) -> Option<&ModuleName> {
+        self.0.iter().find(|(base, _)| super::routes::is_under(path, base)).map(|(_, name)| name)
+    }
+}

@@ -1,0 +1,386 @@
+//! The one writer: it alone decides what runs. It takes commands from a closed list, never awaits module
+//! code or the store, and publishes immutable snapshots.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Shared,
+    command::{Command, Reply, Work},
+    context::Context,
+    error::TenancyError,
+    job::{self, Actual, Current, Ended, Outcome, Report},
+    plan::ActualModule,
+    publish::keep_open,
+    running::Running,
+    snapshot::{Slot, TenantSnapshot},
+};
+use crate::{catalog::Catalog, names::TenantId};
+
+/// One tenant in memory.
+#[derive(Default)]
+pub(super) struct Tenant {
+    pub(super) snapshot: Option<Arc<TenantSnapshot>>,
+    /// The job at work; the next one waits in the lane.
+    busy: Option<Busy>,
+    lane: VecDeque<(Work, Option<Reply<Report>>)>,
+    /// Requests that wait for the tenant itself.
+    loading: Vec<Reply<Arc<TenantSnapshot>>>,
+    /// Requests that wait for a first instance, by slot.
+    pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
+    /// When the last start of a slot failed.
+    pub(super) failed: HashMap<u64, Instant>,
+    /// First-use instances in the making, those that nobody waits for any more included.
+    pub(super) starts: usize,
+    /// Instances on their way out.
+    pub(super) retiring: usize,
+    /// Since when it has had no instance and nothing to do.
+    pub(super) idle_since: Option<Instant>,
+}
+
+/// A job at work.
+struct Busy {
+    reply: Option<Reply<Report>>,
+    /// Whether it only reads the tenant: then its failure is that of whoever waits for the tenant, too.
+    reads: bool,
+}
+
+impl Tenant {
+    fn is_live(&self) -> bool {
+        !self.starting.is_empty()
+            || self
+                .snapshot
+                .as_ref()
+                .is_some_and(|snapshot| snapshot.slots.iter().any(|slot| slot.running.load().is_some()))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.busy.is_none() && self.lane.is_empty() && self.loading.is_empty() && self.starting.is_empty()
+    }
+
+    /// Whether nothing of it is at work, not even on its way in or out.
+    fn is_out(&self) -> bool {
+        self.starts == 0 && self.retiring == 0
+    }
+
+    pub(super) fn slot(&self, serial: u64) -> Option<&Arc<Slot>> {
+        self.snapshot.as_ref()?.slots.iter().find(|slot| slot.serial == serial)
+    }
+}
+
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) context: Arc<Context>,
+    pub(super) tenants: HashMap<TenantId, Tenant>,
+    /// Set when the host goes down: all who wait for it are told when nothing is left.
+    pub(super) leaving: Option<Vec<oneshot::Sender<()>>>,
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>, context: Arc<Context>) -> Self {
+        Self { shared, context, tenants: HashMap::new(), leaving: None }
+    }
+
+    /// Runs until the host goes down and nothing is left to retire.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        // An interval of nothing would be a panic.
+        let mut sweep = tokio::time::interval(self.context.settings.sweep_every.max(Duration::from_millis(1)));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.take(command),
+                    None => return,
+                },
+                _ = sweep.tick() => self.sweep(Instant::now()),
+            }
+            if self.leaving.is_some() && self.nothing_left() {
+                self.context.generations.release_all();
+                for reply in self.leaving.take().into_iter().flatten() {
+                    let _ = reply.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    fn nothing_left(&self) -> bool {
+        self.tenants.values().all(|tenant| tenant.busy.is_none() && tenant.is_out())
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Work { tenant, work, reply } => self.enqueue(tenant, work, reply),
+            Command::Load { tenant, reply } => self.load(tenant, reply),
+            Command::JobEnded { tenant, ended } => self.job_ended(&tenant, *ended),
+            Command::Activate { tenant, slot, reply } => self.activate(&tenant, slot, reply),
+            Command::Started { tenant, slot, made } => self.started(&tenant, slot, made),
+            Command::Broken { tenant, slot, serial } => self.broken(&tenant, slot, serial),
+            Command::Retired { tenant } => self.retired(&tenant),
+            Command::Catalog { catalog, reply } => {
+                self.catalog_changed(&catalog);
+                let _ = reply.send(());
+            }
+            Command::Shutdown { reply } => self.leave(reply),
+            #[cfg(test)]
+            Command::Count { reply } => drop(reply.send(self.tenants.len())),
+        }
+    }
+
+    fn enqueue(&mut self, id: TenantId, work: Work, reply: Option<Reply<Report>>) {
+        if self.leaving.is_some() {
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(TenancyError::ShuttingDown));
+            }
+            return;
+        }
+        let tenant = self.tenants.entry(id.clone()).or_default();
+        // One that has not begun will see what this one would.
+        let is_waiting = matches!(tenant.lane.back(), Some((Work::Reconcile, _)));
+        if !(is_waiting && matches!(work, Work::Reconcile) && reply.is_none()) {
+            tenant.lane.push_back((work, reply));
+        }
+        self.next_job(&id);
+    }
+
+    /// Begins the tenant's next job, unless one is at work.
+    pub(super) fn next_job(&mut self, id: &TenantId) {
+        let Some(tenant) = self.tenants.get(id) else { return };
+        if tenant.busy.is_some() {
+            return;
+        }
+        if matches!(tenant.lane.front(), Some((Work::Delete { .. }, _))) {
+            // Nothing of it may be at work when it is deleted: a request that still writes, or an instance that
+            // is being made or cleaned up, would leave documents. The last that ends calls this again.
+            self.withdraw(id);
+            if !self.tenants.get(id).is_some_and(Tenant::is_out) {
+                return;
+            }
+        }
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let Some((work, reply)) = tenant.lane.pop_front() else { return };
+        tenant.busy = Some(Busy { reply, reads: matches!(work, Work::Reconcile) });
+        tenant.idle_since = None;
+        let Some(tenant) = self.tenants.get(id) else { return };
+        let actual = actual_of(tenant);
+        let (context, id) = (Arc::clone(&self.context), id.clone());
+        let catalog = self.shared.catalog.load_full();
+        self.context.jobs.spawn(async move {
+            // A task of its own inside, so that a panic of ours still ends the job.
+            let (inner, of) = (Arc::clone(&context), id.clone());
+            let running = tokio::spawn(async move { job::run(&inner, &of, work, &actual, &catalog).await });
+            let ended = running
+                .await
+                .unwrap_or_else(|error| Err(TenancyError::StoreUnavailable(format!("the job ended early: {error}"))));
+            let _ = context.commands.send(Command::JobEnded { tenant: id, ended: Box::new(ended) });
+        });
+    }
+
+    fn load(&mut self, id: TenantId, reply: Reply<Arc<TenantSnapshot>>) {
+        if self.leaving.is_some() {
+            let _ = reply.send(Err(TenancyError::ShuttingDown));
+            return;
+        }
+        let tenant = self.tenants.entry(id.clone()).or_default();
+        if let Some(snapshot) = &tenant.snapshot {
+            let _ = reply.send(Ok(Arc::clone(snapshot)));
+            return;
+        }
+        tenant.loading.push(reply);
+        // Whatever is at work or waits will load it too.
+        if tenant.busy.is_none() && tenant.lane.is_empty() {
+            tenant.lane.push_back((Work::Reconcile, None));
+            self.next_job(&id);
+        }
+    }
+
+    fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let (reply, reads) = tenant.busy.take().map_or((None, false), |busy| (busy.reply, busy.reads));
+        let answer = match ended {
+            Ok(Ended { outcome, report }) => {
+                match outcome {
+                    Outcome::Publish(state) => self.publish(id, state),
+                    Outcome::Gone => self.withdraw(id),
+                    Outcome::Nothing => {}
+                }
+                Ok(report)
+            }
+            Err(error) => {
+                if let Some(reason) = error.reason() {
+                    tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
+                }
+                Err(error)
+            }
+        };
+        if self.leaving.is_some() {
+            // Written before the end was announced; out again with the rest.
+            self.withdraw(id);
+        }
+        self.answer_loading(id, answer.as_ref().err().filter(|_| reads));
+        if let Some(reply) = reply {
+            let _ = reply.send(answer);
+        }
+        self.next_job(id);
+        self.forget_if_empty(id);
+    }
+
+    /// Answers those who wait for the tenant; without a snapshot and an error of theirs, a reconciliation follows.
+    fn answer_loading(&mut self, id: &TenantId, error: Option<&TenancyError>) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        if tenant.loading.is_empty() {
+            return;
+        }
+        match (&tenant.snapshot, error) {
+            (Some(snapshot), _) => {
+                for reply in tenant.loading.drain(..) {
+                    let _ = reply.send(Ok(Arc::clone(snapshot)));
+                }
+            }
+            (None, Some(error)) if tenant.lane.is_empty() => {
+                for reply in tenant.loading.drain(..) {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+            (None, None) if tenant.lane.is_empty() => tenant.lane.push_back((Work::Reconcile, None)),
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn forget_if_empty(&mut self, id: &TenantId) {
+        if let Entry::Occupied(entry) = self.tenants.entry(id.clone())
+            && entry.get().snapshot.is_none()
+            && entry.get().is_at_rest()
+            && entry.get().is_out()
+        {
+            entry.remove();
+        }
+    }
+
+    fn catalog_changed(&mut self, fresh: &Arc<Catalog>) {
+        let before = self.shared.catalog.load_full();
+        self.shared.show_catalog(keep_open(&before, fresh, &self.context));
+        let (live, idle): (Vec<TenantId>, Vec<TenantId>) = {
+            let (live, idle): (Vec<_>, Vec<_>) =
+                self.tenants.iter().partition(|(_, tenant)| tenant.is_live() || !tenant.is_at_rest());
+            (live.into_iter().map(|(id, _)| id.clone()).collect(), idle.into_iter().map(|(id, _)| id.clone()).collect())
+        };
+        // Those at rest are read again when somebody asks for them.
+        for id in idle {
+            self.withdraw(&id);
+            self.forget_if_empty(&id);
+        }
+        for id in live {
+            self.enqueue(id, Work::Reconcile, None);
+        }
+    }
+
+    /// Once a sweep: time goes on for idleness, and what is idle or no longer wanted goes.
+    fn sweep(&mut self, now: Instant) {
+        let tick = self.context.tick.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let context = Arc::clone(&self.context);
+        let settings = &context.settings;
+        let idle_ticks = ticks(settings.idle.as_millis(), settings.sweep_every.as_millis());
+        let catalog = self.shared.catalog.load_full();
+        let mut released = Vec::new();
+        let mut forgotten = Vec::new();
+        for (id, tenant) in &mut self.tenants {
+            let Some(snapshot) = &tenant.snapshot else { continue };
+            if idle_ticks == 0 {
+                continue;
+            }
+            for slot in &snapshot.slots {
+                // What could not be made again stays: its file is gone, or another one's by now.
+                let is_idle = slot.running.load().as_ref().is_some_and(|running| {
+                    tick.wrapping_sub(running.gate.last_tick()) > idle_ticks
+                        && catalog.has_file_of(&slot.candidate)
+                        && running.close_if_idle()
+                });
+                if is_idle {
+                    released.extend(slot.running.swap(None).map(|running| (id.clone(), running)));
+                }
+            }
+            if tenant.is_live() || !tenant.is_at_rest() {
+                tenant.idle_since = None;
+            } else if now.duration_since(*tenant.idle_since.get_or_insert(now)) > settings.idle {
+                forgotten.push(id.clone());
+            }
+        }
+        for (id, running) in released {
+            self.retire(&id, running);
+        }
+        for id in forgotten {
+            self.withdraw(&id);
+            self.forget_if_empty(&id);
+        }
+        // What the folder has no more can't be wanted again: it goes with its last user.
+        self.context.generations.sweep(now, &|candidate| {
+            if catalog.has_file_of(candidate) { settings.linger } else { Duration::ZERO }
+        });
+        if catalog.removed().iter().any(|candidate| !self.context.generations.is_open(candidate)) {
+            // Some tenant may still have a slot for what goes now.
+            self.catalog_changed(&catalog);
+        }
+    }
+
+    /// Takes an instance out of service; until it is gone, it counts as its tenant's.
+    pub(super) fn retire(&mut self, id: &TenantId, running: Arc<Running>) {
+        self.tenants.entry(id.clone()).or_default().retiring += 1;
+        self.context.retire(id, running);
+    }
+
+    fn retired(&mut self, id: &TenantId) {
+        self.context.retiring.fetch_sub(1, Ordering::AcqRel);
+        if let Some(tenant) = self.tenants.get_mut(id) {
+            tenant.retiring = tenant.retiring.saturating_sub(1);
+        }
+        self.next_job(id);
+        self.forget_if_empty(id);
+    }
+
+    fn leave(&mut self, reply: oneshot::Sender<()>) {
+        self.leaving.get_or_insert_default().push(reply);
+        let ids: Vec<TenantId> = self.tenants.keys().cloned().collect();
+        for id in ids {
+            if let Some(tenant) = self.tenants.get_mut(&id) {
+                for (_, waiting) in tenant.lane.drain(..) {
+                    if let Some(waiting) = waiting {
+                        let _ = waiting.send(Err(TenancyError::ShuttingDown));
+                    }
+                }
+                for waiting in tenant.loading.drain(..) {
+                    let _ = waiting.send(Err(TenancyError::ShuttingDown));
+                }
+            }
+            self.withdraw(&id);
+        }
+    }
+}
+
+/// How many ticks a time lasts; zero where it is not to be counted, else at least one.
+fn ticks(time_millis: u128, tick_millis: u128) -> u32 {
+    if time_millis == 0 {
+        return 0;
+    }
+    u32::try_from(time_millis / tick_millis.max(1)).unwrap_or(u32::MAX).max(1)
+}
+
+fn actual_of(tenant: &Tenant) -> Actual {
+    let Some(snapshot) = &tenant.snapshot else { return BTreeMap::new() };
+    let described = snapshot.slots.iter().enumerate().map(|(position, slot)| {
+        let actual = ActualModule {
+            candidate: Arc::as_ptr(&slot.candidate) as usize,
+            isolation: slot.isolation,
+            live: slot.running.load().is_some() || tenant.starting.contains_key(&slot.serial),
+            position,
+        };
+        let current = Current { module: actual, slot: slot.serial, candidate: Arc::clone(&slot.candidate) };
+        (slot.candidate.name.clone(), current)
+    });
+    described.collect()
+}

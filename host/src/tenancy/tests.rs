@@ -1,0 +1,98 @@
+//! The supervisor through its handle, without any module: who is answered, and that nothing is left behind.
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    loader::{Loader, LoaderSettings},
+    stores::{SqliteStore, TenantData},
+};
+
+struct Stage {
+    tenancy: Tenancy,
+    folder: tempfile::TempDir,
+}
+
+fn id(text: &str) -> TenantId {
+    text.parse().unwrap()
+}
+
+fn stage() -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let second = Duration::from_secs(1);
+    let settings = TenancySettings {
+        initialize: 10 * second,
+        retire: RetireTimes { drain: second, cut: second, cleanup: second },
+        idle: 60 * second,
+        linger: second,
+        sweep_every: Duration::ZERO,
+        retry_after: second,
+        start_concurrency: 1,
+    };
+    let limits = ModuleLimits { concurrency: 4, body_bytes: 1024, deadline: second };
+    let tenancy = Tenancy::start(
+        settings,
+        Arc::new(SqliteStore::open(folder.path()).unwrap()),
+        Loader::start(LoaderSettings::below(folder.path())).unwrap(),
+        Arc::new(Catalog::default()),
+        tokio::runtime::Handle::current(),
+        Box::new(move |_| limits),
+    );
+    Stage { tenancy: tenancy.unwrap(), folder }
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("an answer in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_that_do_not_exist_leave_nothing_behind() {
+    let Stage { tenancy, folder: _folder } = stage();
+    for number in 0..100 {
+        let unknown = id(&format!("unknown-{number}"));
+        let (one, other) = in_time(async { tokio::join!(tenancy.load(&unknown), tenancy.load(&unknown)) }).await;
+        assert_eq!(one.unwrap_err(), TenancyError::TenantNotFound(unknown.clone()));
+        assert_eq!(other.unwrap_err(), TenancyError::TenantNotFound(unknown.clone()));
+        let deleted = in_time(tenancy.delete(&unknown, None, TenantData::Purge)).await;
+        assert_eq!(deleted.unwrap_err(), TenancyError::TenantNotFound(unknown));
+    }
+    assert_eq!(in_time(tenancy.remembered()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_tenant_never_gets_the_error_of_somebody_elses_change() {
+    let Stage { tenancy, folder: _folder } = stage();
+    for number in 0..50 {
+        let acme = id(&format!("acme-{number}"));
+        in_time(tenancy.create(NewTenant { id: acme.clone(), name: None })).await.unwrap();
+        // Withdrawn, so that the next request reads it again.
+        in_time(tenancy.catalog_changed(Arc::new(Catalog::default()))).await;
+        let change = Change::Enable {
+            module: "nothing".parse().unwrap(),
+            version: None,
+            isolation: None,
+            dependencies: Dependencies::Require,
+        };
+        let changed = tenancy.change(&acme, change, None, "operator", Mode::Commit);
+        let (changed, loaded) = in_time(async { tokio::join!(changed, tenancy.load(&acme)) }).await;
+        assert_eq!(changed.unwrap_err().code(), "MODULE_NOT_FOUND");
+        assert_eq!(loaded.unwrap().id(), &acme);
+        let deleted = tenancy.delete(&acme, Some(99), TenantData::Purge);
+        let (deleted, loaded) = in_time(async { tokio::join!(deleted, tenancy.load(&acme)) }).await;
+        assert_eq!(deleted.unwrap_err().code(), "PRECONDITION_FAILED");
+        assert_eq!(loaded.unwrap().id(), &acme);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_ask_for_the_end_are_told_and_later_ones_are_refused() {
+    let Stage { tenancy, folder: _folder } = stage();
+    let acme = id("acme");
+    let created = tenancy.create(NewTenant { id: acme.clone(), name: None });
+    let (created, (), ()) = in_time(async { tokio::join!(created, tenancy.shutdown(), tenancy.shutdown()) }).await;
+    // It had begun before, so it counts; the tenant is out of service all the same.
+    assert_eq!(created.unwrap().revision, 1);
+    assert_eq!(tenancy.stats().tenants, 0);
+    assert_eq!(in_time(tenancy.load(&acme)).await.unwrap_err(), TenancyError::ShuttingDown);
+    in_time(tenancy.shutdown()).await;
+}

@@ -1,0 +1,197 @@
+//! What stands behind a module's tenant handle in a test: the services of a host, in memory.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use abi_stable::std_types::{RResult, RStr, RString};
+use async_ffi::{FfiFuture, FutureExt};
+
+use crate::abi::{
+    FAILURE_INTERNAL, FAILURE_STOPPING, JobBox, RawFailure, RawHost, RawLater, RawStoreAnswer, RawStoreOp,
+};
+
+use super::{
+    executor::{Executor, Tasks, lock},
+    manifest::Manifest,
+    store::{MemoryStore, failure},
+};
+
+/// The time at which every test begins, unless it says otherwise: 2026-01-01T00:00:00Z.
+const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+/// All that outlives an instance.
+pub(super) struct World {
+    pub(super) manifest: Manifest,
+    pub(super) executor: Arc<Executor>,
+    pub(super) store: Mutex<MemoryStore>,
+    pub(super) view: Mutex<View>,
+    ids: AtomicU64,
+}
+
+/// The tenant's document as the module sees it.
+pub(super) struct View {
+    pub(super) tenant: String,
+    /// A JSON object.
+    pub(super) settings: String,
+    /// What the tenant set; all else has the manifest's default.
+    pub(super) flags: BTreeMap<String, bool>,
+}
+
+impl World {
+    pub(super) fn new(manifest: Manifest) -> Self {
+        let view = View { tenant: "test-tenant".to_owned(), settings: "{}".to_owned(), flags: BTreeMap::new() };
+        Self {
+            manifest,
+            executor: Arc::new(Executor::new(BEGIN_MILLIS)),
+            store: Mutex::default(),
+            view: Mutex::new(view),
+            ids: AtomicU64::new(1),
+        }
+    }
+
+    /// Whether a feature is on; `None` where it is neither set nor declared.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        lock(&self.view).flags.get(name).or_else(|| self.manifest.features.get(name)).copied()
+    }
+
+    /// A UUID version 7 that is the same in each run: the clock's time, then a count.
+    pub(super) fn next_id(&self) -> String {
+        let (millis, count) = (self.executor.clock.now().cast_unsigned(), self.ids.fetch_add(1, Ordering::Relaxed));
+        format!(
+            "{:08x}-{:04x}-7000-8{:03x}-{:012x}",
+            (millis >> 16) & 0xffff_ffff,
+            millis & 0xffff,
+            (count >> 48) & 0xfff,
+            count & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// The services of one instance.
+pub(super) struct FakeHost {
+    world: Arc<World>,
+    tasks: Arc<Tasks>,
+    tenant: String,
+}
+
+impl FakeHost {
+    pub(super) fn new(world: &Arc<World>, tasks: &Arc<Tasks>) -> Self {
+        let tenant = lock(&world.view).tenant.clone();
+        Self { world: Arc::clone(world), tasks: Arc::clone(tasks), tenant }
+    }
+}
+
+impl RawHost for FakeHost {
+    fn tenant_id(&self) -> RStr<'_> {
+        RStr::from_str(&self.tenant)
+    }
+
+    fn settings(&self) -> RString {
+        RString::from(lock(&self.world.view).settings.as_str())
+    }
+
+    fn flag(&self, name: RStr<'_>) -> u8 {
+        self.world.flag(name.as_str()).map_or(2, u8::from)
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.world.executor.clock.now()
+    }
+
+    fn random_id(&self) -> RString {
+        RString::from(self.world.next_id())
+    }
+
+    fn store(&self, op: RawStoreOp) -> RawLater<RawStoreAnswer> {
+        let answer = lock(&self.world.store).act(&self.world.manifest, op);
+        // A real store answers later. Requests that run together take turns here, so that what they do to each
+        // other in between is seen.
+        RawLater::Pending(AfterOthers { answer: Some(RResult::from(answer)), waited: false }.into_ffi())
+    }
+
+    fn blocking(&self, job: JobBox) -> FfiFuture<RResult<(), RawFailure>> {
+        let slot = Arc::new(Mutex::new(Slot { outcome: None, waker: None }));
+        let done = Done { slot: Arc::clone(&slot) };
+        let mut job = job;
+        self.world.executor.run_job(move || {
+            let outcome = job.run();
+            // The answer comes when the closure is gone.
+            drop(job);
+            let mut slot = lock(&slot);
+            slot.outcome = Some(outcome);
+            let waker = slot.waker.take();
+            drop(slot);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        });
+        done.into_ffi()
+    }
+
+    fn sleep(&self, millis: u64) -> FfiFuture<()> {
+        self.world.executor.clock.sleep(millis).into_ffi()
+    }
+
+    #[cfg(not(feature = "__fixture-older"))]
+    fn spawn(&self, task: FfiFuture<RResult<(), RawFailure>>) -> RResult<(), RawFailure> {
+        match self.world.executor.spawn(&self.tasks, task) {
+            Ok(()) => RResult::ROk(()),
+            Err(_refused) => RResult::RErr(failure(FAILURE_STOPPING, "the instance is being stopped")),
+        }
+    }
+}
+
+/// An answer that lets everything else go first, once.
+struct AfterOthers<T> {
+    answer: Option<T>,
+    waited: bool,
+}
+
+// The answer is moved out, never pinned.
+impl<T> Unpin for AfterOthers<T> {}
+
+impl Future for AfterOthers<RawStoreAnswer> {
+    type Output = RawStoreAnswer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RawStoreAnswer> {
+        if !std::mem::replace(&mut self.waited, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let ended = || RResult::RErr(failure(FAILURE_INTERNAL, "a future was polled after it had ended"));
+        Poll::Ready(self.answer.take().unwrap_or_else(ended))
+    }
+}
+
+struct Slot {
+    outcome: Option<RResult<(), RawFailure>>,
+    waker: Option<Waker>,
+}
+
+/// The end of a closure on another thread.
+struct Done {
+    slot: Arc<Mutex<Slot>>,
+}
+
+impl Future for Done {
+    type Output = RResult<(), RawFailure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = lock(&self.slot);
+        match slot.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                slot.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
