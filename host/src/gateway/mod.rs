@@ -1,1 +1,16 @@
-//! Room gateway.
+//! Tenant traffic: hyper with interned route tables and nothing between. A request takes one snapshot, passes
+//! the guards in their written order, and is lent to an instance.
+
+mod body;
+mod call;
+mod door;
+mod guards;
+mod head_timer;
+mod listener;
+mod naming;
+mod respond;
+
+pub use body::AnswerBody;
+pub use door::{Door, DoorSettings};
+pub use listener::{Gateway, GatewaySettings, RuntimeMode};
+pub use naming::TenantNaming;

@@ -1,0 +1,38 @@
+//! Answers: problems of the host, and replies of modules.
+
+use bytes::Bytes;
+use http::Response;
+
+use super::body::AnswerBody;
+use crate::{
+    loader::{Reply, ReplyBody},
+    problem::Problem,
+    telemetry::RequestId,
+    tenancy::Lease,
+};
+
+/// Sends a problem.
+pub(super) fn problem(problem: &Problem, id: RequestId) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::from(Bytes::from(problem.to_body(id.uuid()))));
+    *response.status_mut() = problem.status();
+    problem.write_headers(response.headers_mut());
+    response
+}
+
+/// Sends a module's reply. The lease goes with a stream, and ends here with bytes.
+pub(super) fn reply(reply: Reply, lease: Lease) -> Response<AnswerBody> {
+    let body = match reply.body {
+        ReplyBody::Bytes(bytes) => AnswerBody::from(bytes),
+        ReplyBody::Stream(pieces) => AnswerBody::stream(pieces, lease),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    if let Some(kind) = reply.content_type {
+        headers.insert(http::header::CONTENT_TYPE, kind);
+    }
+    for (name, value) in reply.headers {
+        headers.append(name, value);
+    }
+    response
+}
