@@ -1,1 +1,39 @@
-//! Room admin.
+//! Operators' traffic: the HTTP interface under `/admin/v1`, its OpenAPI document and the probes, on a listener
+//! and a thread of their own, so that they answer while modules keep every other thread busy.
+//!
+//! Refuses to decide anything: what may be enabled, selected or deleted is said by the rooms below, and put
+//! here into JSON.
+
+mod state;
+
+mod router;
+
+mod doors;
+mod extract;
+mod refusal;
+
+mod modules;
+mod modules_wire;
+mod order;
+
+mod change_wire;
+mod enabling;
+mod flags;
+mod tenants;
+mod tenants_wire;
+
+mod census;
+mod health;
+mod stats;
+mod status;
+
+mod openapi;
+
+mod listener;
+
+pub use listener::AdminListener;
+pub use router::router;
+pub use state::{AdminState, Readiness};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! A tenant's flags: read, set, taken back.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    change_wire::{ACTOR, ChangeAnswer},
+    extract::{IfMatch, InTenant, Json, OfFlag},
+    refusal::Refusal,
+    state::Shared,
+};
+use crate::{
+    flags::{FlagAnswer, FlagChange, FlagName, FlagSource},
+    problem::Problem,
+    tenancy::{Change, Mode},
+};
+
+/// Flags of a tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FlagList {
+    /// By name. A flag that the tenant has not set is there once for each module that declares it.
+    pub(super) flags: Vec<FlagItem>,
+}
+
+/// One flag.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FlagItem {
+    #[schema(example = "advanced-reporting")]
+    pub(super) name: String,
+    /// Any JSON value; only `true` switches a feature on.
+    pub(super) value: Value,
+    pub(super) source: SourceWord,
+    /// The module whose default it is; left out where the tenant set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) module: Option<String>,
+}
+
+/// Who decided a flag's value.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SourceWord {
+    /// The tenant set it.
+    Tenant,
+    /// A module declares it.
+    Module,
+}
+
+impl FlagItem {
+    fn new(answer: FlagAnswer<'_>) -> Self {
+        let (source, module) = match answer.source {
+            FlagSource::Override => (SourceWord::Tenant, None),
+            FlagSource::ModuleDefault(module) => (SourceWord::Module, Some(module.to_string())),
+        };
+        Self { name: answer.name.to_owned(), value: answer.value.clone(), source, module }
+    }
+}
+
+/// Lists a tenant's flags: what its modules declare and what it set itself.
+#[utoipa::path(get, path = "/admin/v1/tenants/{tenant}/flags", tag = "flags", operation_id = "listFlags",
+    params(("tenant" = String, Path, description = "Id of the tenant")),
+    responses((status = 200, description = "The flags", body = FlagList)))]
+pub(super) async fn list(
+    State(admin): State<Shared>,
+    InTenant(tenant): InTenant,
+) -> Result<axum::Json<FlagList>, Refusal> {
+    let snapshot = admin.tenancy.load(&tenant).await?;
+    let flags = snapshot.flags.list().into_iter().map(FlagItem::new).collect();
+    Ok(axum::Json(FlagList { flags }))
+}
+
+/// Shows one flag of a tenant.
+///
+/// Of a flag that several modules declare differently, the default of the first module by name.
+#[utoipa::path(get, path = "/admin/v1/tenants/{tenant}/flags/{flag}", tag = "flags", operation_id = "showFlag",
+    params(("tenant" = String, Path, description = "Id of the tenant"),
+        ("flag" = String, Path, description = "Name of the flag")),
+    responses((status = 200, description = "The flag", body = FlagItem)))]
+pub(super) async fn show(
+    State(admin): State<Shared>,
+    InTenant(tenant): InTenant,
+    OfFlag(flag): OfFlag,
+) -> Result<axum::Json<FlagItem>, Refusal> {
+    let snapshot = admin.tenancy.load(&tenant).await?;
+    let answer = snapshot.flags.get(&flag).ok_or_else(|| Problem::flag_not_found(&flag))?;
+    Ok(axum::Json(FlagItem::new(answer)))
+}
+
+/// Sets flags of a tenant, all or none; `null` takes the tenant's own value back.
+///
+/// Names that no module declares are accepted. A flag that a module declares as a boolean takes no other value.
+#[utoipa::path(patch, path = "/admin/v1/tenants/{tenant}/flags", tag = "flags", operation_id = "changeFlags",
+    params(("tenant" = String, Path, description = "Id of the tenant"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the tenant that the change is based on")),
+    request_body(content = BTreeMap<String, Value>, description = "Flags and their values",
+        example = json!({ "advanced-reporting": true, "old-theme": null })),
+    responses((status = 200, description = "Set", body = ChangeAnswer)))]
+pub(super) async fn change(
+    State(admin): State<Shared>,
+    InTenant(tenant): InTenant,
+    if_match: IfMatch,
+    Json(asked): Json<BTreeMap<String, Value>>,
+) -> Result<ChangeAnswer, Refusal> {
+    let (mut changes, mut errors) = (Vec::new(), Vec::new());
+    for (name, value) in asked {
+        match name.parse::<FlagName>() {
+            Ok(flag) if value.is_null() => changes.push(FlagChange::Unset(flag)),
+            Ok(flag) => changes.push(FlagChange::Set(flag, value)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Problem::flag_invalid(&errors).into());
+    }
+    let change = Change::SetFlags(changes);
+    let report = admin.tenancy.change(&tenant, change, if_match.optional(), ACTOR, Mode::Commit).await?;
+    Ok(ChangeAnswer::new(&tenant, &report, Mode::Commit))
+}

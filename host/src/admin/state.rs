@@ -1,0 +1,82 @@
+//! What the operators' interface reads and changes, and whether the host is ready for tenants.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{identity::AdminToken, loader::Loader, stores::Store, tenancy::Tenancy};
+
+/// The rooms that the operators' interface stands on.
+pub struct AdminState {
+    /// Who runs what.
+    pub tenancy: Tenancy,
+    /// For lists of tenants, and to see whether it answers.
+    pub store: Arc<dyn Store>,
+    /// For figures about libraries.
+    pub loader: Loader,
+    /// What a request has to present.
+    pub token: AdminToken,
+    /// What `/readyz` tells.
+    pub readiness: Arc<Readiness>,
+    /// Whether only requests to loopback names are answered.
+    pub dev: bool,
+}
+
+impl std::fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminState").field("tenancy", &self.tenancy).field("dev", &self.dev).finish_non_exhaustive()
+    }
+}
+
+/// Whether tenants should be sent here: not yet, now, no more. It never goes back.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+const READY: u8 = 1;
+const LEAVING: u8 = 2;
+
+impl Readiness {
+    /// Everything is up.
+    pub fn ready(&self) {
+        self.0.fetch_max(READY, Ordering::AcqRel);
+    }
+
+    /// The host is going down.
+    pub fn leaving(&self) {
+        self.0.fetch_max(LEAVING, Ordering::AcqRel);
+    }
+
+    /// Whether tenants should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == READY
+    }
+
+    /// `starting`, `ready` or `stopping`.
+    pub(super) fn word(&self) -> &'static str {
+        match self.0.load(Ordering::Acquire) {
+            READY => "ready",
+            LEAVING => "stopping",
+            _ => "starting",
+        }
+    }
+}
+
+/// The state as handlers have it.
+pub(super) struct Admin {
+    pub(super) state: AdminState,
+    pub(super) started: Instant,
+}
+
+pub(super) type Shared = Arc<Admin>;
+
+impl std::ops::Deref for Admin {
+    type Target = AdminState;
+
+    fn deref(&self) -> &AdminState {
+        &self.state
+    }
+}

@@ -1,0 +1,178 @@
+//! How it is going, and all that an operator should look at.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    census::Census,
+    modules_wire::{LeavingItem, RejectedItem},
+    refusal::chain,
+    state::{Admin, Shared},
+    stats::ModuleStats,
+};
+use crate::tenancy::ModuleState;
+
+/// How long the store may take to answer before it counts as away. A guess: it is asked for one row.
+const STORE_WAIT: Duration = Duration::from_secs(2);
+
+/// The most entries of `failing`; `failingTotal` has the whole number.
+const FAILING_SHOWN: usize = 100;
+
+/// How it is going.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    /// `starting`, `ready` or `stopping`.
+    #[schema(example = "ready")]
+    pub(super) state: String,
+    /// Of the host.
+    pub(super) version: String,
+    /// The version of `module-api` that modules are offered.
+    pub(super) module_api: String,
+    pub(super) uptime_seconds: u64,
+    /// Whether requests may say who they are themselves.
+    pub(super) dev: bool,
+    pub(super) store: StoreItem,
+    /// Names in the registry.
+    pub(super) modules: usize,
+    pub(super) tenants_in_memory: usize,
+    pub(super) instances: usize,
+    pub(super) libraries: usize,
+    /// Whether libraries can be unloaded here; where not, each stays mapped once it was opened.
+    pub(super) can_unload: bool,
+    /// What is in use, by module and version.
+    pub(super) in_use: Vec<ModuleStats>,
+    /// Versions that no tenant could run.
+    pub(super) blocked: Vec<BlockedItem>,
+    /// Files that are no candidates.
+    pub(super) rejected: Vec<RejectedItem>,
+    /// Files that are used and no longer in the folder.
+    pub(super) leaving: Vec<LeavingItem>,
+    /// Enabled modules that do not run, of the tenants in memory; at most 100.
+    pub(super) failing: Vec<FailingItem>,
+    pub(super) failing_total: usize,
+    /// Libraries that are out of use and still mapped.
+    pub(super) resident: Vec<ResidentItem>,
+}
+
+/// Whether the store answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StoreItem {
+    pub(super) available: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+}
+
+/// A version that no tenant could run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BlockedItem {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) code: String,
+    pub(super) text: String,
+}
+
+/// An enabled module that does not run.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FailingItem {
+    pub(super) tenant_id: String,
+    pub(super) module: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<String>,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+/// A library that stays mapped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ResidentItem {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) generation: u64,
+    pub(super) reason: String,
+    pub(super) bytes: u64,
+}
+
+/// Shows how it is going, and all that an operator should look at.
+#[utoipa::path(get, path = "/admin/v1/status", tag = "host", operation_id = "status",
+    responses((status = 200, description = "How it is going", body = Status)))]
+pub(super) async fn status(State(admin): State<Shared>) -> Json<Status> {
+    Json(look(&admin).await)
+}
+
+/// Everything, now.
+pub(super) async fn look(admin: &Admin) -> Status {
+    let store = match tokio::time::timeout(STORE_WAIT, admin.store.ping()).await {
+        Ok(Ok(())) => StoreItem { available: true, reason: None },
+        Ok(Err(error)) => StoreItem { available: false, reason: Some(chain(&error)) },
+        Err(_) => StoreItem { available: false, reason: Some(format!("no answer within {STORE_WAIT:?}")) },
+    };
+    let (catalog, figures, report) = (admin.tenancy.catalog(), admin.tenancy.stats(), admin.loader.report());
+    let blocked = catalog.problems().into_iter().map(|problem| BlockedItem {
+        module: problem.candidate.name.to_string(),
+        version: problem.candidate.version.to_string(),
+        code: problem.finding.code.to_owned(),
+        text: problem.finding.text,
+    });
+    let census = Census::take(&admin.tenancy);
+    let mut failing = failing(admin);
+    let failing_total = failing.len();
+    failing.truncate(FAILING_SHOWN);
+    Status {
+        state: admin.readiness.word().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        module_api: module_api::VERSION.to_owned(),
+        uptime_seconds: admin.started.elapsed().as_secs(),
+        dev: admin.dev,
+        store,
+        modules: catalog.names().count(),
+        tenants_in_memory: figures.tenants,
+        instances: figures.instances,
+        libraries: report.mapped(),
+        can_unload: report.interposed,
+        in_use: ModuleStats::all(&census),
+        blocked: blocked.collect(),
+        rejected: catalog.rejected().iter().map(|rejected| RejectedItem::new(rejected)).collect(),
+        leaving: LeavingItem::all(&census, &catalog),
+        failing,
+        failing_total,
+        resident: report
+            .resident
+            .into_iter()
+            .map(|resident| ResidentItem {
+                module: resident.name,
+                version: resident.version,
+                generation: resident.serial,
+                reason: resident.reason,
+                bytes: resident.bytes,
+            })
+            .collect(),
+    }
+}
+
+fn failing(admin: &Admin) -> Vec<FailingItem> {
+    let mut failing = Vec::new();
+    for tenant in admin.tenancy.report() {
+        for status in tenant.modules {
+            let (ModuleState::Failed { code, reason } | ModuleState::Unavailable { code, reason }) = status.state
+            else {
+                continue;
+            };
+            // That a suspended tenant runs nothing is as it should be.
+            if code != "TENANT_SUSPENDED" {
+                failing.push(FailingItem {
+                    tenant_id: tenant.id.to_string(),
+                    module: status.module.to_string(),
+                    version: status.version.map(|version| version.to_string()),
+                    code: code.to_owned(),
+                    reason,
+                });
+            }
+        }
+    }
+    failing
+}
