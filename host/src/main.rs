@@ -1,2 +1,7 @@
-//! tenon
-fn main() {}
+//! The program `tenon`: everything is in the library, so that the host can be embedded.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenon_host::cli::run()
+}

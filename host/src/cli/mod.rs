@@ -1,1 +1,30 @@
-//! Room cli.
+//! The command line: `tenon serve` and `tenon check` work here, all other commands ask a running host.
+//!
+//! Data goes to stdout, messages to stderr; tables for people, `--json` for programs. Nothing asks back.
+
+mod args;
+mod exit;
+mod run;
+
+mod serve;
+
+mod check;
+
+mod client;
+mod failure;
+mod token;
+
+mod answers;
+mod output;
+mod table;
+
+mod enabling;
+mod flags;
+mod modules;
+mod report;
+mod tenants;
+
+pub use run::run;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Builds a host from its configuration, bottom-up.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use super::{
+    host::{Host, Parts},
+    rescan::Rescanner,
+    threads::Background,
+};
+use crate::{
+    admin::{AdminListener, AdminState, Readiness, router},
+    catalog::{self, Catalog, ScanError},
+    config::{self, Config},
+    gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming},
+    identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
+    loader::{LoadError, Loader, LoaderSettings},
+    names::ModuleName,
+    stores::{SqliteStore, Store, StoreError},
+    tenancy::{ModuleLimits, RetireTimes, Tenancy, TenancySettings},
+    watch::{Watch, WatchMode, WatchSettings},
+};
+
+/// Why a host did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder, the listeners or a thread could not be had.
+    #[error("{what}")]
+    Io {
+        /// What was tried, with the path or address.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The store did not open.
+    #[error("the store can't be opened")]
+    Store(#[from] StoreError),
+    /// The staging folder could not be prepared.
+    #[error("the loader can't start")]
+    Loader(#[from] LoadError),
+    /// A key file is missing or unfit.
+    #[error("the keys can't be read")]
+    Keys(#[from] KeyErrors),
+    /// The admin token can't be read or made.
+    #[error("the admin token can't be had")]
+    AdminToken(#[from] AdminTokenError),
+    /// The plugins folder can't be read.
+    #[error("the plugins folder can't be read")]
+    Plugins(#[from] ScanError),
+}
+
+impl StartError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Collects what a host is to be made of.
+#[derive(Default)]
+pub struct HostBuilder {
+    config: Config,
+    store: Option<Arc<dyn Store>>,
+    sweep_every: Option<Duration>,
+}
+
+impl std::fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl HostBuilder {
+    /// With this configuration instead of the defaults.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// With this store instead of the configured one.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// With another interval at which idleness is looked at; one second where this isn't called.
+    #[must_use]
+    pub fn sweep_every(mut self, interval: Duration) -> Self {
+        self.sweep_every = Some(interval);
+        self
+    }
+
+    /// Starts the host: when this returns, both listeners answer. May be called inside any runtime; the host
+    /// has threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(self) -> Result<Host, StartError> {
+        // Opening files and binding sockets blocks, and runtimes must not be made or dropped inside one.
+        let (reply, started) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("tenon-start".to_owned())
+            .spawn(move || {
+                let _ = reply.send(self.build());
+            })
+            .map_err(StartError::io("a thread can't be made"))?;
+        started.await.unwrap_or_else(|_| {
+            Err(StartError::Io { what: "the host did not start".to_owned(), source: io::ErrorKind::Other.into() })
+        })
+    }
+
+    fn build(self) -> Result<Host, StartError> {
+        let config = self.config;
+        make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
+        let (store, sqlite): (Arc<dyn Store>, Option<Arc<SqliteStore>>) = match self.store {
+            Some(store) => (store, None),
+            None => {
+                let sqlite = Arc::new(SqliteStore::open(&config.data)?);
+                (Arc::clone(&sqlite) as Arc<dyn Store>, Some(sqlite))
+            }
+        };
+        let verifier = Arc::new(Verifier::new(&config.auth)?);
+        let token_path = config.data.join("admin.token");
+        let token = AdminToken::load_or_create(&token_path)?;
+        let loader = Loader::start(LoaderSettings {
+            max_generations: config.tenancy.max_generations,
+            ..LoaderSettings::below(&config.data)
+        })?;
+        let workers = config.runtime.workers.map_or_else(available_workers, usize::from);
+        let background = Background::start(workers).map_err(StartError::io("the background threads"))?;
+        let catalog = read_folder(&config.plugins)?;
+        let limits = config.limits.clone();
+        let tenancy = Tenancy::start(
+            tenancy_settings(&config.tenancy, self.sweep_every),
+            Arc::clone(&store),
+            loader.clone(),
+            catalog,
+            background.handle(),
+            Box::new(move |name| limits_of(&limits, name)),
+        )
+        .map_err(StartError::io("the supervisor's thread"))?;
+        let drivers = start_drivers(&config, workers, &tenancy, &store, &loader, verifier, token, &background);
+        let Drivers { gateway, admin, watch, rescanner, readiness } = match drivers {
+            Ok(drivers) => drivers,
+            Err(error) => {
+                // It would run on without anybody to end it, and keep the store open.
+                background.handle().block_on(tenancy.shutdown());
+                if let Some(sqlite) = sqlite {
+                    background.handle().block_on(sqlite.close());
+                }
+                return Err(error);
+            }
+        };
+        readiness.ready();
+        Ok(Host::new(Parts {
+            config,
+            tenancy,
+            loader,
+            gateway,
+            admin,
+            watch,
+            rescanner,
+            readiness,
+            background,
+            sqlite,
+            token_path,
+        }))
+    }
+}
+
+/// What brings requests, orders and events in.
+struct Drivers {
+    gateway: Gateway,
+    admin: AdminListener,
+    watch: Watch,
+    rescanner: Arc<Rescanner>,
+    readiness: Arc<Readiness>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts made so far, each used by one of the drivers")]
+fn start_drivers(
+    config: &Config,
+    workers: usize,
+    tenancy: &Tenancy,
+    store: &Arc<dyn Store>,
+    loader: &Loader,
+    verifier: Arc<Verifier>,
+    token: AdminToken,
+    background: &Background,
+) -> Result<Drivers, StartError> {
+    let door = Arc::new(Door::new(
+        tenancy.clone(),
+        verifier,
+        DoorSettings { dev: config.dev, naming: naming(&config.tenant_source) },
+    ));
+    let gateway = Gateway::start(&gateway_settings(config, workers), door)
+        .map_err(StartError::io(format!("tenant listener on {}", config.listen)))?;
+    super::threads::register_sweepers(loader, gateway.handles(), background);
+    let rescanner = Arc::new(Rescanner::new(config.plugins.clone(), tenancy.clone()));
+    let readiness = Arc::new(Readiness::default());
+    let admin = AdminListener::start(
+        config.admin_listen,
+        router(AdminState {
+            tenancy: tenancy.clone(),
+            store: Arc::clone(store),
+            loader: loader.clone(),
+            token,
+            readiness: Arc::clone(&readiness),
+            dev: config.dev,
+        }),
+    )
+    .map_err(StartError::io(format!("admin listener on {}", config.admin_listen)))?;
+    let on_change = Arc::clone(&rescanner);
+    let watch = Watch::start(watch_settings(config), move || on_change.rescan_blocking())
+        .map_err(StartError::io("the watch's thread"))?;
+    Ok(Drivers { gateway, admin, watch, rescanner, readiness })
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn available_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What the plugins folder holds. One that does not exist yet is an empty one.
+fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
+    let catalog = match catalog::scan(folder, &|_| false) {
+        Ok(catalog) => catalog,
+        Err(ScanError::Folder { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), "there is no plugins folder yet");
+            Catalog::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for rejected in catalog.rejected() {
+        tracing::warn!(path = %rejected.path.display(), code = rejected.code, "{}", rejected.problems.join("; "));
+    }
+    Ok(Arc::new(catalog))
+}
+
+fn tenancy_settings(config: &config::Tenancy, sweep_every: Option<Duration>) -> TenancySettings {
+    TenancySettings {
+        initialize: config.initialize_deadline,
+        retire: RetireTimes {
+            drain: config.drain_deadline,
+            // A guess: handlers that wait are gone in microseconds once they are cut.
+            cut: Duration::from_secs(5),
+            cleanup: config.initialize_deadline,
+        },
+        idle: config.idle_release,
+        linger: config.linger,
+        sweep_every: sweep_every.unwrap_or(Duration::from_secs(1)),
+        retry_after: Duration::from_secs(1),
+        start_concurrency: config.start_concurrency,
+    }
+}
+
+fn limits_of(limits: &config::Limits, module: &str) -> ModuleLimits {
+    let found = module.parse::<ModuleName>().map_or(limits.general, |name| limits.of(&name));
+    ModuleLimits {
+        concurrency: u32::try_from(found.concurrency).unwrap_or(u32::MAX),
+        body_bytes: found.body_bytes,
+        deadline: found.deadline,
+    }
+}
+
+fn naming(source: &config::TenantSource) -> TenantNaming {
+    TenantNaming {
+        header: source.header.clone(),
+        host_suffix: source.host_suffix.clone(),
+        path_prefix: source.path_prefix.clone(),
+    }
+}
+
+fn gateway_settings(config: &Config, workers: usize) -> GatewaySettings {
+    GatewaySettings {
+        listen: config.listen,
+        mode: match config.runtime.mode {
+            config::RuntimeMode::PerCore => RuntimeMode::PerCore,
+            config::RuntimeMode::WorkStealing => RuntimeMode::WorkStealing,
+        },
+        workers,
+        header_timeout: config.limits.header_timeout,
+        header_bytes: config.limits.header_bytes,
+        header_count: config.limits.header_count,
+    }
+}
+
+fn watch_settings(config: &Config) -> WatchSettings {
+    WatchSettings {
+        folder: config.plugins.clone(),
+        mode: match config.watch.mode {
+            config::WatchMode::Events => WatchMode::Events,
+            config::WatchMode::Poll => WatchMode::Poll,
+        },
+        settle: config.watch.settle,
+        look_every: config.watch.poll_interval,
+    }
+}

@@ -1,0 +1,258 @@
+//! The parts of a host's answers that tables show. What a newer host adds is ignored here and kept by `--json`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Registry {
+    pub(super) modules: Vec<Module>,
+    pub(super) rejected: Vec<Rejected>,
+    pub(super) leaving: Vec<Used>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) versions: Vec<Version>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    pub(super) version: String,
+    pub(super) path: String,
+    pub(super) state: String,
+    pub(super) tenants: u64,
+    pub(super) instances: u64,
+    pub(super) problems: Vec<Coded>,
+    #[serde(default, rename = "unloadNote")]
+    pub(super) unload_note: Option<String>,
+    /// Only where one module is shown.
+    #[serde(default)]
+    pub(super) manifest: Value,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Coded {
+    pub(super) code: String,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Rejected {
+    pub(super) path: String,
+    pub(super) code: String,
+    pub(super) problems: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Used {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) tenants: u64,
+    pub(super) instances: u64,
+    #[serde(default)]
+    pub(super) requests: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tree {
+    pub(super) module: String,
+    pub(super) valid: bool,
+    pub(super) message: String,
+    pub(super) nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Node {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) version: Option<String>,
+    pub(super) dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Dependency {
+    pub(super) name: String,
+    pub(super) range: String,
+    pub(super) optional: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Order {
+    pub(super) order: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TenantItem {
+    pub(super) tenant_id: String,
+    pub(super) name: String,
+    pub(super) status: String,
+    pub(super) modules: Vec<String>,
+    pub(super) revision: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Tenant {
+    pub(super) tenant_id: String,
+    pub(super) name: String,
+    pub(super) status: String,
+    pub(super) revision: u64,
+    #[serde(default)]
+    pub(super) updated_at: Option<String>,
+    pub(super) enabled_modules: Vec<Enabled>,
+    pub(super) feature_flags: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Enabled {
+    pub(super) module_id: String,
+    pub(super) version: String,
+    pub(super) isolation: String,
+    pub(super) state: State,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct State {
+    pub(super) is: String,
+    #[serde(default)]
+    pub(super) version: Option<String>,
+    #[serde(default)]
+    pub(super) code: Option<String>,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    pub(super) tenant_id: String,
+    pub(super) revision: u64,
+    pub(super) changed: bool,
+    pub(super) dry_run: bool,
+    pub(super) enabled: Vec<String>,
+    pub(super) disabled: Vec<String>,
+    pub(super) modules: Vec<String>,
+    pub(super) plan: Plan,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Plan {
+    pub(super) start: Vec<String>,
+    pub(super) keep: Vec<String>,
+    pub(super) offer: Vec<String>,
+    pub(super) drain: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FlagList {
+    pub(super) flags: Vec<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Flag {
+    pub(super) name: String,
+    pub(super) value: Value,
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) module: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stats {
+    pub(super) uptime_seconds: u64,
+    pub(super) registry: RegistryStats,
+    pub(super) tenants: TenantStats,
+    pub(super) libraries: LibraryStats,
+    pub(super) modules: Vec<Used>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RegistryStats {
+    pub(super) modules: u64,
+    pub(super) versions: u64,
+    pub(super) rejected: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TenantStats {
+    pub(super) in_memory: u64,
+    pub(super) instances: u64,
+    pub(super) retiring: u64,
+    pub(super) cut_requests: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LibraryStats {
+    pub(super) live: u64,
+    pub(super) closing: u64,
+    pub(super) resident: u64,
+    pub(super) resident_bytes: u64,
+    pub(super) unloaded: u64,
+    pub(super) forgotten_entries: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    pub(super) state: String,
+    pub(super) version: String,
+    pub(super) module_api: String,
+    pub(super) uptime_seconds: u64,
+    pub(super) dev: bool,
+    pub(super) store: Store,
+    pub(super) modules: u64,
+    pub(super) tenants_in_memory: u64,
+    pub(super) instances: u64,
+    pub(super) libraries: u64,
+    pub(super) can_unload: bool,
+    pub(super) in_use: Vec<Used>,
+    pub(super) blocked: Vec<Blocked>,
+    pub(super) rejected: Vec<Rejected>,
+    pub(super) leaving: Vec<Used>,
+    pub(super) failing: Vec<Failing>,
+    pub(super) failing_total: usize,
+    pub(super) resident: Vec<Resident>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Store {
+    pub(super) available: bool,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Blocked {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) code: String,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Failing {
+    pub(super) tenant_id: String,
+    pub(super) module: String,
+    #[serde(default)]
+    pub(super) version: Option<String>,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Resident {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) generation: u64,
+    pub(super) reason: String,
+    pub(super) bytes: u64,
+}

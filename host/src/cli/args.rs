@@ -1,0 +1,278 @@
+//! The commands and their arguments. What stands here is what `--help` shows.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser},
+};
+use clap_complete::Shell;
+
+/// Where a host's operators' listener is unless configured.
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8081";
+
+/// A multi-tenant host for modules that are native libraries.
+#[derive(Debug, Parser)]
+#[command(name = "tenon", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct Tenon {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a host until SIGTERM or SIGINT.
+    Serve(Serve),
+    /// Examine module files without running them; exit code 7 if anything is wrong.
+    Check(Check),
+    /// What could run.
+    Modules {
+        #[command(subcommand)]
+        what: Modules,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Who may use what.
+    Tenants {
+        #[command(subcommand)]
+        what: Tenants,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Enable a module for a tenant; it is opened and initialised before anything is written.
+    Enable(Enable),
+    /// Disable a module for a tenant; its documents stay.
+    Disable(Disable),
+    /// Features of a tenant.
+    Flags {
+        #[command(subcommand)]
+        what: Flags,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Figures of a running host.
+    Stats(Remote),
+    /// How a running host is doing, and all that needs a look.
+    Status(Remote),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Which host to ask, and how to show the answer.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Remote {
+    /// The host's operators' listener.
+    #[arg(
+        long,
+        env = "TENON_URL",
+        default_value = DEFAULT_URL,
+        hide_env_values = true,
+        global = true,
+        help_heading = "Host"
+    )]
+    pub(super) url: String,
+    /// The file with the operators' token; else `$TENON_DATA/admin.token`, else `./data/admin.token`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+        env = "TENON_TOKEN_FILE",
+        hide_env_values = true,
+        global = true,
+        help_heading = "Host"
+    )]
+    pub(super) token_file: Option<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration; else `TENON_CONFIG`, else `./tenon.toml` if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The folder that modules are dropped into; `./plugins` unless configured.
+    #[arg(long, value_name = "DIR")]
+    pub(super) plugins: Option<PathBuf>,
+    /// The folder of the store and the operators' token; `./data` unless configured.
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Where tenants' requests come in; 127.0.0.1:8080 unless configured.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where operators' requests come in; 127.0.0.1:8081 unless configured.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) admin_listen: Option<SocketAddr>,
+    /// Take users and roles from `X-Dev-User` and `X-Dev-Roles`; on loopback only.
+    #[arg(long)]
+    pub(super) dev: bool,
+    /// Read the configuration, say what is wrong with it, and end.
+    #[arg(long)]
+    pub(super) check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Module files, or folders of them. Missing dependencies count only where a folder is given.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Modules {
+    /// List all modules, and the files that were kept out.
+    List,
+    /// Show a module with what its manifests declare.
+    Show {
+        /// Its name.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
+    /// Show what a module needs, directly or through others.
+    Tree {
+        /// Its name.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
+    /// Put modules into the order in which they are loaded.
+    Order {
+        /// Their names.
+        #[arg(required = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Tenants {
+    /// List all tenants.
+    List,
+    /// Make a tenant with no modules.
+    Create {
+        #[command(flatten)]
+        tenant: TenantId,
+        /// For people; the id where left out.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show a tenant: its document, and what each of its modules is doing.
+    Show(TenantId),
+    /// Prove that each enabled module of a tenant runs.
+    Load(TenantId),
+    /// Refuse a tenant's requests and run nothing of it.
+    Suspend(TenantId),
+    /// Serve a suspended tenant again.
+    Resume(TenantId),
+    /// Delete a tenant; refused while modules have documents of it.
+    Delete {
+        #[command(flatten)]
+        tenant: TenantId,
+        /// Delete its documents as well.
+        #[arg(long)]
+        purge: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TenantId {
+    /// Its id.
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TenantAndModule {
+    /// The tenant's id.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) tenant: String,
+    /// The module's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) module: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Enable {
+    #[command(flatten)]
+    pub(super) of: TenantAndModule,
+    /// Which versions will do, as in Cargo: `^1.2`, `=1.4.0`, `*`.
+    #[arg(long, value_name = "RANGE")]
+    pub(super) version: Option<String>,
+    /// Whether the tenant shares the library with others or has a copy of its own.
+    #[arg(long)]
+    pub(super) isolation: Option<Isolation>,
+    /// Enable required modules as well.
+    #[arg(long)]
+    pub(super) with_dependencies: bool,
+    /// Show what would happen.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Isolation {
+    /// One library for all, with an instance for each.
+    Shared,
+    /// A copy of the library for this tenant alone.
+    Library,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Disable {
+    #[command(flatten)]
+    pub(super) of: TenantAndModule,
+    /// Disable modules that need it as well.
+    #[arg(long)]
+    pub(super) cascade: bool,
+    /// Show what would happen.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Flags {
+    /// List a tenant's flags, their values and who decided them.
+    List {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+    },
+    /// Print the value of one flag.
+    Get {
+        #[command(flatten)]
+        of: TenantAndFlag,
+    },
+    /// Set flags for a tenant, all or none. A value that is not JSON is taken as a text.
+    Set {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+        /// Names and values, as in `advanced-reporting=true`.
+        #[arg(required = true, value_name = "FLAG=VALUE")]
+        assignments: Vec<String>,
+    },
+    /// Take the tenant's own value of a flag back.
+    Unset {
+        #[command(flatten)]
+        of: TenantAndFlag,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TenantAndFlag {
+    /// The tenant's id.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) tenant: String,
+    /// The flag's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) flag: String,
+}

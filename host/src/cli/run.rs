@@ -1,0 +1,48 @@
+//! From the process's arguments to its exit code.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use super::{
+    args::{Command, Remote, Tenon},
+    check,
+    client::Client,
+    enabling, exit,
+    failure::Failure,
+    flags, modules,
+    output::{Output, finish},
+    report, serve, tenants,
+};
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let command = match Tenon::try_parse() {
+        Ok(tenon) => tenon.command,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are no errors to clap either.
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    ExitCode::from(match command {
+        Command::Serve(serve) => serve::serve(serve),
+        Command::Check(check) => finish(Ok(check::check(&check))),
+        Command::Modules { what, remote } => ask(&remote, |host, json| modules::run(host, json, what)),
+        Command::Tenants { what, remote } => ask(&remote, |host, json| tenants::run(host, json, what)),
+        Command::Enable(enable) => ask(&enable.remote, |host, json| enabling::enable(host, json, &enable)),
+        Command::Disable(disable) => ask(&disable.remote, |host, json| enabling::disable(host, json, &disable)),
+        Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
+        Command::Stats(remote) => ask(&remote, report::stats),
+        Command::Status(remote) => ask(&remote, report::status),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Tenon::command(), "tenon", &mut script);
+            Output::text(String::from_utf8_lossy(&script)).print()
+        }
+    })
+}
+
+fn ask(remote: &Remote, command: impl FnOnce(&Client, bool) -> Result<Output, Failure>) -> u8 {
+    finish(Client::new(remote).and_then(|host| command(&host, remote.json)))
+}

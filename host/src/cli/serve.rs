@@ -1,0 +1,71 @@
+//! `tenon serve`: the configuration, the log, the host.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{args::Serve, exit, output::Output};
+use crate::{
+    app::{self, Host},
+    config::{Config, Flags, Layers, LogFormat},
+    telemetry::{LogStyle, start_log},
+};
+
+/// Runs a host until a signal; returns the exit code.
+pub(super) fn serve(serve: Serve) -> u8 {
+    let only_check = serve.check_config;
+    let loaded = Config::load(Layers {
+        folder: Path::new("."),
+        file: serve.config.as_deref(),
+        env: &|name| std::env::var_os(name),
+        flags: Flags {
+            plugins: serve.plugins,
+            data: serve.data,
+            listen: serve.listen,
+            admin_listen: serve.admin_listen,
+            dev: serve.dev,
+        },
+    });
+    let config = match loaded {
+        Ok(config) => config,
+        Err(errors) => {
+            for problem in errors.problems() {
+                let _ = writeln!(io::stderr(), "error: {problem}");
+            }
+            return exit::USAGE;
+        }
+    };
+    if only_check {
+        let source = config.source.as_ref().map_or("defaults".to_owned(), |file| format!("`{}`", file.display()));
+        return Output::default().remark(format!("the configuration is good: {source}")).print();
+    }
+    let style = match config.log.format {
+        LogFormat::Text => LogStyle::Text,
+        LogFormat::Json => LogStyle::Json,
+    };
+    if let Err(error) = start_log(style, &config.log.filter) {
+        return failed(&error);
+    }
+    match app::serve(Host::builder().config(config), announce) {
+        Ok(()) => exit::OK,
+        Err(error) => failed(&error),
+    }
+}
+
+fn announce(host: &Host) {
+    tracing::info!("tenants: http://{}", host.address());
+    tracing::info!("operators: http://{} (token: {})", host.admin_address(), host.admin_token_path().display());
+}
+
+fn failed(error: &dyn Error) -> u8 {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+    exit::OTHER
+}
