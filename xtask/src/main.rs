@@ -5,8 +5,10 @@
 
 mod bench;
 mod ci;
+mod dev;
 mod failure;
 mod modules;
+mod new;
 mod process;
 mod run;
 mod test;
@@ -40,6 +42,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs a host that serves all modules, and rebuilds a module when its source is saved
+    Dev {
+        /// The folder that modules are laid in and served from
+        #[arg(long, value_name = "DIR")]
+        plugins: Option<PathBuf>,
+        /// The folder of the host's data
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
     /// Tests everything and starts what it needs by itself, without root
     ///
     /// TENON_TEST_NO_SKIP=1 makes a skipped test a failed one.
@@ -58,6 +69,14 @@ enum Command {
         /// Which modules; all when none is named
         #[arg(value_name = "MODULE")]
         modules: Vec<String>,
+    },
+    /// Starts a module that builds, passes its tests and answers a request
+    New {
+        /// Lower-case letters, digits and `-`, a letter first
+        name: String,
+        /// Makes a repository of its own in this folder, instead of a module under modules/
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Checks the rules of the source tree that the compiler doesn't know
     Tidy,
@@ -93,10 +112,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 run::serve(&workspace, plugins, data)
             }
         }
+        Command::Dev { plugins, data } => dev::dev(workspace, plugins, data),
         Command::Test { filter } => test::test(&workspace, filter.as_deref(), test::skips_from_environment()),
         Command::Build { release, plugins, modules } => {
             modules::build_command(&workspace, workspace::Profile::from_release_flag(release), plugins, &modules)
         }
+        Command::New { name, out } => new::new_command(&workspace, &name, out),
         Command::Tidy => tidy::tidy(&workspace),
         Command::Ci => ci::ci(&workspace),
         Command::Bench { row, json } => bench::bench(&workspace, row.as_deref(), json),

@@ -96,8 +96,35 @@ pub(crate) fn build(
     if modules.is_empty() && selection == Selection::Modules {
         return Ok(Vec::new());
     }
+    let (found, failed) = run_cargo_build(workspace, profile, modules, selection, &[])?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    match modules.iter().find(|module| found.iter().all(|library| library.name != module.name)) {
+        Some(module) => Err(Failure::new(format!("cargo built `{}` but named no library of it", module.name))),
+        None => Ok(found),
+    }
+}
+
+/// As [`build`], but what can't be compiled keeps nothing else from being built; the second is why not all was.
+pub(crate) fn build_what_compiles(
+    workspace: &Workspace,
+    profile: Profile,
+    modules: &[Module],
+    selection: Selection,
+) -> Result<(Vec<Library>, Option<Failure>)> {
+    run_cargo_build(workspace, profile, modules, selection, &["--keep-going", "--quiet"])
+}
+
+fn run_cargo_build(
+    workspace: &Workspace,
+    profile: Profile,
+    modules: &[Module],
+    selection: Selection,
+    further: &[&str],
+) -> Result<(Vec<Library>, Option<Failure>)> {
     let mut command = workspace.cargo(["build", "--message-format=json-render-diagnostics"]);
-    command.args(profile.cargo_arguments());
+    command.args(profile.cargo_arguments()).args(further);
     match selection {
         Selection::AllTargets => {
             command.args(["--workspace", "--all-targets"]);
@@ -111,11 +138,9 @@ pub(crate) fn build(
     }
     let name = process::shown(&command);
     let output = command.stderr(Stdio::inherit()).output().doing(|| format!("start `{name}`"))?;
-    if !output.status.success() {
-        return Err(Failure::new(format!("`{name}` ended with {}", output.status)));
-    }
+    let failed = (!output.status.success()).then(|| Failure::new(format!("`{name}` ended with {}", output.status)));
     let messages = String::from_utf8(output.stdout).doing(|| format!("read the output of `{name}`"))?;
-    libraries(&messages, modules)
+    Ok((libraries(&messages, modules)?, failed))
 }
 
 #[derive(Deserialize)]
@@ -152,10 +177,7 @@ fn libraries(messages: &str, modules: &[Module]) -> Result<Vec<Library>> {
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    match modules.iter().find(|module| found.iter().all(|library| library.name != module.name)) {
-        Some(module) => Err(Failure::new(format!("cargo built `{}` but named no library of it", module.name))),
-        None => Ok(found),
-    }
+    Ok(found)
 }
 
 /// Copies a library to `FOLDER/NAME.so`: written beside under a name that no host takes for a module, then renamed.
@@ -220,8 +242,7 @@ mod tests {
         .join("\n");
         let found = libraries(&messages, &[module("hr-core")]).unwrap();
         assert_eq!(found, [Library { name: "hr-core".into(), file: format!("/t/libhr_core.{ending}").into() }]);
-        let failure = libraries(&messages, &[module("tasks")]).unwrap_err();
-        assert_eq!(failure.to_string(), "cargo built `tasks` but named no library of it");
+        assert_eq!(libraries(&messages, &[module("tasks")]).unwrap(), []);
     }
 
     #[test]

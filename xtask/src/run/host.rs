@@ -33,7 +33,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(40);
 /// A running host. Dropping it kills what still runs.
 ///
 /// It stays in this program's process group: whoever ends the group ends both.
-pub(super) struct RunningHost {
+pub(crate) struct RunningHost {
     child: Child,
     admin: SocketAddr,
     signals: Signals,
@@ -92,25 +92,43 @@ impl RunningHost {
     }
 
     /// Waits for the host to end by itself or because somebody asked; its exit code becomes this program's.
-    pub(super) fn wait_until_ended(mut self) -> Result<ExitCode> {
+    pub(crate) fn wait_until_ended(mut self) -> Result<ExitCode> {
         loop {
-            if let Some(status) = self.ended()? {
-                return exit_code(status);
+            if let Some(code) = self.look_whether_ended()? {
+                return Ok(code);
             }
-            for signal in self.signals.wait() {
-                match signal {
-                    SIGCHLD => {}
-                    // The terminal sends Ctrl-C to the whole group: the host has it and is stopping, and a second
-                    // signal could cut its draining short.
-                    SIGINT => {
-                        return match self.ended_within(STOP_WITHIN)? {
-                            Some(status) => exit_code(status),
-                            None => self.stop().map(|()| ExitCode::SUCCESS),
-                        };
-                    }
-                    _ => return self.stop().map(|()| ExitCode::SUCCESS),
+            for signal in self.signals.wait().collect::<Vec<_>>() {
+                if let Some(code) = self.obey(signal)? {
+                    return Ok(code);
                 }
             }
+        }
+    }
+
+    /// The exit code for this program where the host has ended, or where somebody asked to stop and it is stopped
+    /// now; `None` at once where it goes on.
+    pub(crate) fn look_whether_ended(&mut self) -> Result<Option<ExitCode>> {
+        if let Some(status) = self.ended()? {
+            return exit_code(status).map(Some);
+        }
+        for signal in self.signals.pending().collect::<Vec<_>>() {
+            if let Some(code) = self.obey(signal)? {
+                return Ok(Some(code));
+            }
+        }
+        Ok(None)
+    }
+
+    fn obey(&mut self, signal: i32) -> Result<Option<ExitCode>> {
+        match signal {
+            SIGCHLD => Ok(None),
+            // The terminal sends Ctrl-C to the whole group: the host has it and is stopping, and a second
+            // signal could cut its draining short.
+            SIGINT => match self.ended_within(STOP_WITHIN)? {
+                Some(status) => exit_code(status).map(Some),
+                None => self.stop().map(|()| Some(ExitCode::SUCCESS)),
+            },
+            _ => self.stop().map(|()| Some(ExitCode::SUCCESS)),
         }
     }
 

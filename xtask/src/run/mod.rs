@@ -10,7 +10,7 @@ mod story;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Output, Stdio},
     time::Duration,
 };
 
@@ -35,16 +35,46 @@ struct Place {
     ports: Ports,
 }
 
+/// A host that is ready, and how to reach it.
+pub(crate) struct Started {
+    /// The host itself.
+    pub(crate) host: RunningHost,
+    tenon: PathBuf,
+    place: Place,
+}
+
+impl Started {
+    /// Builds host and modules, lays the modules, and starts the host on the usual ports where they are free.
+    pub(crate) fn begin(workspace: &Workspace, plugins: Option<PathBuf>, data: Option<PathBuf>) -> Result<Self> {
+        let plugins = absolute(plugins, || workspace.root().join("plugins"))?;
+        let data = absolute(data, || workspace.root().join("data"))?;
+        let place = Place { plugins, data, ports: Ports::usual_or_free()? };
+        let tenon = build(workspace, &place, Selection::ModulesAndHost)?;
+        let mut host = RunningHost::start(&mut host_command(workspace, &tenon, &place), place.ports.admin)?;
+        host.wait_until_ready(READY_WITHIN)?;
+        Ok(Self { host, tenon, place })
+    }
+
+    /// The folder that the host watches.
+    pub(crate) fn plugins(&self) -> &Path {
+        &self.place.plugins
+    }
+
+    /// Where tenants are answered, such as `http://127.0.0.1:8080`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.place.ports.tenants)
+    }
+
+    /// Runs `tenon` with these arguments against the host; any exit code is an answer.
+    pub(crate) fn ask(&self, workspace: &Workspace, arguments: &[&str]) -> Result<Output> {
+        ask(workspace, &self.tenon, &self.place, arguments)
+    }
+}
+
 /// `cargo xtask run`: until the host ends or is told to stop.
 pub(crate) fn serve(workspace: &Workspace, plugins: Option<PathBuf>, data: Option<PathBuf>) -> Result<ExitCode> {
-    let plugins = absolute(plugins, || workspace.root().join("plugins"))?;
-    let data = absolute(data, || workspace.root().join("data"))?;
-    let data_was_there = data.exists();
-    let place = Place { plugins, data, ports: Ports::usual_or_free()? };
-
-    let tenon = build(workspace, &place, Selection::ModulesAndHost)?;
-    let mut host = RunningHost::start(&mut host_command(workspace, &tenon, &place), place.ports.admin)?;
-    host.wait_until_ready(READY_WITHIN)?;
+    let data_was_there = absolute(data.clone(), || workspace.root().join("data"))?.exists();
+    let Started { host, tenon, place } = Started::begin(workspace, plugins, data)?;
     prepare_demo(workspace, &tenon, &place)?;
     let story = story_of(workspace, &tenon, &place);
 
@@ -129,19 +159,23 @@ fn host_command(workspace: &Workspace, tenon: &Path, place: &Place) -> Command {
     command
 }
 
+fn ask(workspace: &Workspace, tenon: &Path, place: &Place, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(tenon);
+    command.args(arguments).current_dir(workspace.root()).stdin(Stdio::null());
+    command.env("TENON_URL", format!("http://{}", place.ports.admin)).env("TENON_DATA", &place.data);
+    command.output().doing(|| format!("start `{}`", process::shown(&command)))
+}
+
 /// Leaves tenant `demo` with `hr-core` enabled and nothing else, unless it was there with more.
 fn prepare_demo(workspace: &Workspace, tenon: &Path, place: &Place) -> Result<()> {
     const NOT_FOUND: i32 = 3;
     let ask = |arguments: &[&str]| -> Result<i32> {
-        let mut command = Command::new(tenon);
-        command.args(arguments).current_dir(workspace.root()).stdin(Stdio::null());
-        command.env("TENON_URL", format!("http://{}", place.ports.admin)).env("TENON_DATA", &place.data);
-        let output = command.output().doing(|| format!("start `{}`", process::shown(&command)))?;
+        let output = ask(workspace, tenon, place, arguments)?;
         match output.status.code() {
             Some(code @ (0 | NOT_FOUND)) => Ok(code),
             _ => Err(Failure::new(format!(
-                "`{}` ended with {}: {}",
-                process::shown(&command),
+                "`tenon {}` ended with {}: {}",
+                arguments.join(" "),
                 output.status,
                 String::from_utf8_lossy(&output.stderr).trim()
             ))),

@@ -11,6 +11,7 @@ const RANKS: &[&[&str]] = &[
     &["manifest", "stores", "config", "problem", "telemetry"],
     &["catalog", "loader", "flags", "identity", "audit"],
     &["tenancy"],
+    &["refusals"],
     &["gateway", "ofrep", "admin", "dashboard", "watch"],
     &["app"],
     &["cli"],
@@ -18,7 +19,7 @@ const RANKS: &[&[&str]] = &[
 ];
 
 /// The body of an error over HTTP: only rooms from this one's rank on answer over HTTP.
-const PROBLEM: (&str, &str) = ("problem", "gateway");
+const PROBLEM: (&str, &str) = ("problem", "refusals");
 
 /// The front page names all rooms.
 const FRONT_PAGE: &str = "lib";
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn super_is_followed_to_the_root() {
-        let equal = "`admin` has rank 4 and must not import `gateway` of rank 4";
+        let equal = "`admin` has rank 5 and must not import `gateway` of rank 5";
         assert_eq!(
             check_one("host/src/admin/mod.rs", "use super::gateway::X;"),
             [format!("host/src/admin/mod.rs:1: {equal}")]
@@ -191,7 +192,7 @@ mod tests {
     fn http_errors_are_for_the_edge() {
         assert_eq!(
             check_one("host/src/catalog/mod.rs", "use crate::problem::Code;"),
-            ["host/src/catalog/mod.rs:1: `catalog` knows no HTTP: `problem` is for `gateway` and above"]
+            ["host/src/catalog/mod.rs:1: `catalog` knows no HTTP: `problem` is for `refusals` and above"]
         );
     }
 
