@@ -18,6 +18,9 @@ mod revision;
 mod search;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use module_api::prelude::*;
 
 use crate::{department::StoredDepartment, employee::StoredEmployee};

@@ -20,6 +20,9 @@ mod status;
 mod task;
 mod task_routes;
 
+#[cfg(test)]
+mod tests;
+
 use module_api::prelude::*;
 
 use crate::{numbering::Counter, task::StoredTask};
