@@ -1,16 +1,50 @@
 //! The end-to-end tests, one binary. Each file is a story; what they share is the library of this package.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+/// Files that are no modules for this host.
+mod bad_files;
+/// Modules that can't run among those that are there.
+mod bad_graphs;
+/// Requests that can't be served.
+mod bad_requests;
+/// Every command once.
+mod commands;
+/// The library in somebody else's program.
+mod embedding;
+/// A host ends in order.
+mod ending;
+/// Programs, hosts, requests, and modules damaged on purpose.
+mod harness;
+/// kill -9 during writes.
+mod kills;
+/// The store of `module_api::testing` answers as the host's does.
+mod kit_store;
+/// Tenants and instances come and go.
+mod lifecycle;
+/// Handlers that take too long, panic, or are too many at once.
+mod limits;
 /// A module's file becomes an answer, or an error with nothing left behind.
 mod loader_calls;
 /// An older, an equal and a newer module on this host.
 mod loader_growth;
 /// What a module logs comes out in the host's log.
 mod loader_log;
+/// The real modules come and go a thousand times.
+mod loader_modules;
 /// Panics of a module end one request.
 mod loader_panics;
 /// A module that is out of use is gone, or reported with the reason.
 mod loader_unload;
 /// Where the fixtures are, and a loader with threads to run them on.
 mod stage;
+/// The store is away.
+mod store_away;
+/// Departments and employees of a tenant.
+mod story_hr;
+/// A module is enabled and disabled, its features are switched.
+mod story_tasks;
+/// Who is believed.
+mod tokens;
+/// The folder of a running host.
+mod watching;

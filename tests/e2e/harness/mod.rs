@@ -1,0 +1,16 @@
+//! What every story uses: the real programs, hosts that never outlive their test, requests, commands, and modules
+//! that are damaged on purpose.
+
+mod artifacts;
+mod client;
+mod command;
+mod host;
+mod module_file;
+mod wait;
+
+pub(crate) use artifacts::artifacts;
+pub(crate) use client::{Answer, Ask};
+pub(crate) use command::{Ran, tenon};
+pub(crate) use host::{Host, Setup};
+pub(crate) use module_file::{NewModule, with_section};
+pub(crate) use wait::{LONG, until, until_some};

@@ -1,0 +1,131 @@
+//! Handlers that take too long, panic, or are too many at once: one request is refused, the others are served.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Instant,
+};
+
+use serde_json::json;
+
+use crate::harness::{Answer, Host, LONG, Setup, until};
+
+const MARK: &str = "/fixtures/answers/mark";
+
+fn start(config: &str) -> Host {
+    let host = Setup::with(&["answers"]).config(config).start();
+    host.tenant("acme", &["answers"]);
+    host.tenant("other", &["answers"]);
+    host
+}
+
+/// Waits until so many requests are inside a tenant's module.
+fn until_inside(host: &Host, tenant: &str, count: u64) {
+    until("the requests are inside", || {
+        host.json(&["tenants", "show", tenant])["enabledModules"][0]["state"]["inside"] == json!(count)
+    });
+}
+
+#[test]
+fn a_handler_that_outlasts_its_deadline_is_ended() {
+    let host = start("[limits.modules.answers]\ndeadline = \"200ms\"\n");
+    let begun = Instant::now();
+    let refused = host.get("acme", "/fixtures/answers/wait/600000");
+    refused.refuses(504, "MODULE_TIMEOUT", "Module answers did not answer within 200ms");
+    assert!(begun.elapsed() < LONG);
+    until_inside(&host, "acme", 0);
+    host.get("acme", "/fixtures/answers/wait/1").expect_text("waited");
+    host.stop();
+}
+
+#[test]
+fn requests_over_the_limit_are_refused_and_other_tenants_are_not() {
+    let host = start("[limits.modules.answers]\nconcurrency = 2\n");
+    let wait = host.of("acme", "GET", "/fixtures/answers/wait/2000");
+    let inside: Vec<thread::JoinHandle<Answer>> =
+        (0..2).map(|_| wait.clone()).map(|wait| thread::spawn(move || wait.send())).collect();
+    until_inside(&host, "acme", 2);
+    let refused = host.get("acme", MARK);
+    refused.refuses(429, "TOO_MANY_REQUESTS", "Too many requests at once for module answers");
+    assert_eq!(refused.header("retry-after"), "1");
+    host.get("other", MARK).expect_text("the mark of release one");
+    for inside in inside {
+        inside.join().unwrap().expect_text("waited");
+    }
+    host.get("acme", MARK).expect_text("the mark of release one");
+}
+
+#[test]
+fn a_client_that_takes_too_long_over_a_head_is_cut_off_and_a_slow_handler_is_not() {
+    let host = start("[limits]\nheader-timeout = \"200ms\"\n");
+    // Nothing at all, half a head, and a second head that never ends.
+    let head = b"GET /fixtures/answers/mark HTTP/1.1\r\nhost: localhost\r\nx-tenant-id: acme\r\n";
+    let second = [head, &b"\r\n"[..], head].concat();
+    for sent in [&b""[..], head, &second] {
+        let mut stream = TcpStream::connect(host.tenants()).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(sent).unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        let text = String::from_utf8(answers).unwrap();
+        assert_eq!(text.matches("the mark of release one").count(), usize::from(sent == second), "{text}");
+    }
+    host.get("acme", "/fixtures/answers/wait/1000").expect_text("waited");
+    host.stop();
+}
+
+#[test]
+fn a_panic_ends_one_request() {
+    let host = start("");
+    for _ in 0..3 {
+        let refused = host.get("acme", "/fixtures/answers/panic");
+        refused.refuses(500, "MODULE_PANICKED", "Module answers failed to answer");
+        assert!(!refused.text().contains("as it was asked"), "{refused:?}");
+        host.get("acme", MARK).expect_text("the mark of release one");
+        host.get("other", MARK).expect_text("the mark of release one");
+    }
+    let said = "as it was asked";
+    until("message, place and request are in the log", || {
+        let output = host.output();
+        let mut lines = output.lines().filter(|line| line.contains(said) && line.contains("lib.rs:"));
+        lines.any(|line| line.contains("request_id=") && line.contains("tenant=acme"))
+    });
+    host.stop();
+}
+
+#[test]
+fn a_panic_in_one_request_does_not_end_those_beside_it() {
+    let host = start("");
+    let wait = host.of("acme", "GET", "/fixtures/answers/wait/500");
+    let beside = thread::spawn(move || wait.send());
+    until_inside(&host, "acme", 1);
+    let refused = host.get("acme", "/fixtures/answers/panic");
+    refused.refuses(500, "MODULE_PANICKED", "Module answers failed to answer");
+    beside.join().unwrap().expect_text("waited");
+}
+
+#[test]
+fn disabling_lets_requests_end_first() {
+    let host = start("");
+    let wait = host.of("acme", "GET", "/fixtures/answers/wait/700");
+    let inside = thread::spawn(move || wait.send());
+    until_inside(&host, "acme", 1);
+    host.tenon(&["disable", "acme", "answers"]).succeeds();
+    host.get("acme", MARK).refuses(403, "MODULE_NOT_ENABLED", "Module answers is not enabled");
+    inside.join().unwrap().expect_text("waited");
+    host.stop();
+}
+
+#[test]
+fn a_request_that_outlasts_the_drain_is_told_to_come_again() {
+    let host = start("[tenancy]\ndrain-deadline = \"200ms\"\n");
+    let wait = host.of("acme", "GET", "/fixtures/answers/wait/600000");
+    let inside = thread::spawn(move || wait.send());
+    until_inside(&host, "acme", 1);
+    host.tenon(&["disable", "acme", "answers"]).succeeds();
+    let cut = inside.join().unwrap();
+    cut.refuses(503, "MODULE_BUSY", "Module answers is not ready yet");
+    assert_eq!(cut.header("retry-after"), "1");
+    assert_eq!(host.json(&["stats"])["tenants"]["cutRequests"], json!(1));
+}
