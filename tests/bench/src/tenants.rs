@@ -1,0 +1,105 @@
+//! The tenants of the benchmarks, and requests for them.
+
+use std::{fs, path::Path};
+
+use semver::VersionReq;
+use tenon_host::{
+    app::Host,
+    config::{Config, Runtime, RuntimeMode},
+    names::{ModuleName, TenantId},
+    stores::{EnabledModule, Isolation, SqliteStore, Store, TenantDocument, TenantStatus},
+};
+
+use crate::failure::{Doing, Failure, Result};
+
+/// How many tenants requests are spread over.
+pub(crate) const TENANTS: usize = 1000;
+
+/// Where the measured module has its routes, in the host and in the peer.
+pub(crate) const BASE: &str = "/bench/echo";
+
+/// The name of one of the tenants.
+pub(crate) fn tenant_name(index: usize) -> String {
+    format!("tenant-{index:04}")
+}
+
+/// The path of the request for one of the tenants.
+pub(crate) fn item_path(index: usize) -> String {
+    format!("{BASE}/items/{}", 10_000 + index)
+}
+
+/// Makes a plugins folder with the measured module, and a data folder with tenants that have enabled it.
+pub(crate) fn prepare(folder: &Path) -> Result<()> {
+    let plugins = folder.join("plugins");
+    let data = folder.join("data");
+    for made in [&plugins, &data] {
+        fs::create_dir_all(made).doing(format_args!("make folder `{}`", made.display()))?;
+    }
+    let library = built_beside("examples/libecho.so")?;
+    fs::copy(&library, plugins.join("echo.so")).doing(format_args!("copy `{}`", library.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.doing("make a runtime")?.block_on(store_tenants(&data))
+}
+
+/// The path of something that was built in the same profile as this program.
+pub(crate) fn built_beside(name: &str) -> Result<std::path::PathBuf> {
+    let program = std::env::current_exe().doing("find this program's own file")?;
+    let path = program.with_file_name(name);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(Failure::new(format!("there is no `{}`\nhint: `cargo xtask bench` builds it", path.display())))
+    }
+}
+
+async fn store_tenants(data: &Path) -> Result<()> {
+    let store = SqliteStore::open(data).doing("open a store")?;
+    let echo: ModuleName = "echo".parse().doing("name the module")?;
+    let mut created = Vec::new();
+    for index in 0..TENANTS {
+        let name = tenant_name(index);
+        let id: TenantId = name.parse().doing("name a tenant")?;
+        created.push(store.create_tenant(TenantDocument {
+            id,
+            name,
+            status: TenantStatus::Active,
+            enabled_modules: vec![EnabledModule {
+                module: echo.clone(),
+                version: VersionReq::STAR,
+                isolation: Isolation::Shared,
+                enabled_at: None,
+                enabled_by: None,
+                unknown: serde_json::Map::new(),
+            }],
+            feature_flags: std::collections::BTreeMap::new(),
+            settings: std::collections::BTreeMap::new(),
+            revision: 0,
+            updated_at: None,
+            unknown: serde_json::Map::new(),
+        }));
+    }
+    // All at once: the store commits in groups.
+    for stored in futures_util::future::join_all(created).await {
+        stored.doing("store a tenant")?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// The configuration of a host on a prepared folder, on ports that the kernel chooses.
+pub(crate) fn config(folder: &Path, mode: RuntimeMode, workers: usize) -> Config {
+    let mut config = Config {
+        plugins: folder.join("plugins"),
+        data: folder.join("data"),
+        runtime: Runtime { workers: std::num::NonZeroUsize::new(workers), mode },
+        ..Config::default()
+    };
+    config.listen.set_port(0);
+    config.admin_listen.set_port(0);
+    config
+}
+
+/// Starts a host.
+pub(crate) async fn start_host(config: Config) -> Result<Host> {
+    Host::builder().config(config).start().await.doing("start the host")
+}
