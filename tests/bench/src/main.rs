@@ -53,6 +53,8 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            // What failed because everything is being ended is not worth telling.
+            let failure = interrupt::check().err().unwrap_or(failure);
             eprintln!("error: {failure}");
             ExitCode::FAILURE
         }
