@@ -1,13 +1,11 @@
 //! From an error of the rooms below to the problem that the operator is sent. Operators are told the reason that
 //! tenants are not: it is in member `reason`.
 
-use std::time::Duration;
-
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{problem::Problem, stores::StoreError, tenancy::TenancyError};
+use crate::{problem::Problem, refusals, stores::StoreError, tenancy::TenancyError};
 
 /// A refusal on its way out; it gets its body where the request's id is known.
 #[derive(Debug, Clone)]
@@ -31,23 +29,9 @@ impl From<TenancyError> for Refusal {
     fn from(error: TenancyError) -> Self {
         let reason = error.reason().map(str::to_owned);
         let problem = match &error {
-            TenancyError::ModuleNotFound(module) => Problem::module_not_found(module.as_str()),
-            TenancyError::DependencyMissing { module, missing } => Problem::module_dependency_missing(module, missing),
-            TenancyError::HasDependents { module, dependents } => Problem::module_has_dependents(module, dependents),
-            TenancyError::ModuleNotEnabled(module) => Problem::module_not_enabled(module),
-            TenancyError::NotSelectable { code, text } => Problem::catalog_finding(code, text.clone()),
-            TenancyError::LoadFailed { module, .. } => Problem::module_load_failed(module),
+            // Operators see what does not fit; tenants only that it doesn't.
             TenancyError::Incompatible { module, reason } => Problem::module_incompatible(module.as_str(), reason),
-            TenancyError::ModuleBusy(module) => Problem::module_busy(module, Duration::from_secs(1)),
-            TenancyError::TenantNotFound(tenant) => Problem::tenant_not_found(tenant),
-            TenancyError::TenantExists(tenant) => Problem::tenant_exists(tenant),
-            TenancyError::TenantSuspended(tenant) => Problem::tenant_suspended(tenant),
-            TenancyError::Precondition { found, .. } => Problem::precondition_failed(*found),
-            TenancyError::HasData { tenant, documents } => Problem::tenant_has_data(tenant, *documents),
-            TenancyError::FlagInvalid(problems) => Problem::flag_invalid(problems),
-            TenancyError::FlagNotFound(flag) => Problem::flag_not_found(flag),
-            TenancyError::StoreUnavailable(_) => Problem::store_unavailable(),
-            TenancyError::ShuttingDown => Problem::shutting_down(),
+            other => refusals::of_tenancy(other),
         };
         let problem = match &reason {
             Some(reason) => problem.with_member("reason", reason.as_str()),

@@ -1,5 +1,5 @@
 //! How the errors of lower rooms look to whoever asked: each becomes a [`Problem`] here and nowhere else, for
-//! tenants and operators alike. What only operators may know is added by [`explained`].
+//! tenants and operators alike. What only operators may know is added by room `admin`.
 
 use std::time::Duration;
 
@@ -35,15 +35,6 @@ pub fn of_tenancy(error: &TenancyError) -> Problem {
         TenancyError::FlagNotFound(flag) => Problem::flag_not_found(flag),
         TenancyError::StoreUnavailable(_) => Problem::store_unavailable(),
         TenancyError::ShuttingDown => Problem::shutting_down(),
-    }
-}
-
-/// As [`of_tenancy`], with what operators get to know beyond it.
-pub fn explained(error: &TenancyError) -> Problem {
-    let problem = of_tenancy(error);
-    match error.reason() {
-        Some(reason) => problem.with_detail(reason),
-        None => problem,
     }
 }
 
