@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod flags;
 pub mod identity;
 pub mod loader;
+pub mod settings;
 
 pub mod tenancy;
 
@@ -22,6 +23,7 @@ pub mod refusals;
 
 pub mod admin;
 pub mod gateway;
+pub mod layers;
 pub mod watch;
 
 pub mod app;

@@ -5,8 +5,9 @@ use std::{any::Any, error::Error as StdError, fmt};
 use abi_stable::std_types::RString;
 
 use crate::abi::{
-    FAILURE_EXISTS, FAILURE_FAULT, FAILURE_INTERNAL, FAILURE_INVALID, FAILURE_MISSING, FAILURE_MISUSE,
-    FAILURE_NOT_UNIQUE, FAILURE_REVISION, FAILURE_STOPPING, FAILURE_STORE_UNAVAILABLE, FAILURE_UNSUPPORTED, RawFailure,
+    FAILURE_CLAIM_LOST, FAILURE_EXISTS, FAILURE_FAULT, FAILURE_INTERNAL, FAILURE_INVALID, FAILURE_MISSING,
+    FAILURE_MISUSE, FAILURE_NOT_UNIQUE, FAILURE_REFUSED, FAILURE_REVISION, FAILURE_STOPPING, FAILURE_STORE_UNAVAILABLE,
+    FAILURE_TIMEOUT, FAILURE_UNREACHABLE, FAILURE_UNSUPPORTED, RawFailure,
 };
 
 /// The result of handlers and hooks.
@@ -85,6 +86,8 @@ pub enum StoreError {
     },
     /// The store is away. Sent to the client as STORE_UNAVAILABLE where it isn't handled.
     Unavailable,
+    /// Another host has taken over the event or wake-up in whose handler this was written; nothing was.
+    ClaimLost,
     /// The question is wrong: an undeclared model, a field that is not indexed, a foreign cursor.
     Misuse(String),
     /// Anything else, such as a stored document that is not of the collection's type.
@@ -99,6 +102,7 @@ impl fmt::Display for StoreError {
             Self::Revision => f.write_str("the document has another revision"),
             Self::NotUnique { field } => write!(f, "another document has this value in unique field `{field}`"),
             Self::Unavailable => f.write_str("the store is unavailable"),
+            Self::ClaimLost => f.write_str("another host has taken over what is being handled"),
             Self::Misuse(text) | Self::Other(text) => f.write_str(text),
         }
     }
@@ -116,6 +120,18 @@ pub enum ServiceError {
     Stopping,
     /// The closure given to `blocking` panicked.
     Panicked(String),
+    /// The question is wrong: a dependency, an event or a host that `module.toml` does not name.
+    Misuse(String),
+    /// The host's policy is against it.
+    Refused(String),
+    /// It did not end in time.
+    Timeout(String),
+    /// The other side could not be reached.
+    Unreachable(String),
+    /// The store is away. Sent to the client as STORE_UNAVAILABLE where it isn't handled.
+    StoreUnavailable,
+    /// Another host has taken over the event or wake-up in whose handler this was asked; nothing was done.
+    ClaimLost,
     /// Anything else.
     Other(String),
 }
@@ -125,7 +141,14 @@ impl fmt::Display for ServiceError {
         match self {
             Self::Stopping => f.write_str("the instance is being stopped"),
             Self::Panicked(text) => write!(f, "the closure panicked: {text}"),
-            Self::Unsupported(text) | Self::Other(text) => f.write_str(text),
+            Self::StoreUnavailable => f.write_str("the store is unavailable"),
+            Self::ClaimLost => f.write_str("another host has taken over what is being handled"),
+            Self::Unsupported(text)
+            | Self::Misuse(text)
+            | Self::Refused(text)
+            | Self::Timeout(text)
+            | Self::Unreachable(text)
+            | Self::Other(text) => f.write_str(text),
         }
     }
 }
@@ -192,7 +215,8 @@ impl<E: StdError + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let any: &dyn Any = &error;
         let kind = match (any.downcast_ref::<StoreError>(), any.downcast_ref::<ServiceError>()) {
-            (Some(StoreError::Unavailable), _) => FAILURE_STORE_UNAVAILABLE,
+            (Some(StoreError::Unavailable), _) | (_, Some(ServiceError::StoreUnavailable)) => FAILURE_STORE_UNAVAILABLE,
+            (Some(StoreError::ClaimLost), _) | (_, Some(ServiceError::ClaimLost)) => FAILURE_CLAIM_LOST,
             (_, Some(ServiceError::Stopping)) => FAILURE_STOPPING,
             (_, Some(ServiceError::Unsupported(_))) => FAILURE_UNSUPPORTED,
             _ => FAILURE_INTERNAL,
@@ -220,6 +244,7 @@ impl From<RawFailure> for StoreError {
             FAILURE_REVISION => Self::Revision,
             FAILURE_NOT_UNIQUE => Self::NotUnique { field: raw.code.into_string() },
             FAILURE_STORE_UNAVAILABLE => Self::Unavailable,
+            FAILURE_CLAIM_LOST => Self::ClaimLost,
             FAILURE_MISUSE => Self::Misuse(raw.message.into_string()),
             _ => Self::Other(raw.message.into_string()),
         }
@@ -231,6 +256,12 @@ impl From<RawFailure> for ServiceError {
         match raw.kind {
             FAILURE_UNSUPPORTED => Self::Unsupported(raw.message.into_string()),
             FAILURE_STOPPING => Self::Stopping,
+            FAILURE_MISUSE => Self::Misuse(raw.message.into_string()),
+            FAILURE_REFUSED => Self::Refused(raw.message.into_string()),
+            FAILURE_TIMEOUT => Self::Timeout(raw.message.into_string()),
+            FAILURE_UNREACHABLE => Self::Unreachable(raw.message.into_string()),
+            FAILURE_STORE_UNAVAILABLE => Self::StoreUnavailable,
+            FAILURE_CLAIM_LOST => Self::ClaimLost,
             crate::abi::FAILURE_PANIC => Self::Panicked(format!("{} at {}", raw.message, raw.place)),
             _ => Self::Other(raw.message.into_string()),
         }

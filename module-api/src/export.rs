@@ -14,10 +14,11 @@ use async_ffi::{BorrowingFfiFuture, FfiContext, FutureExt};
 
 use crate::{
     abi::{
-        ENTRY_SYMBOL, HostBox, Initialized, LogBox, RawFailure, RawInstance, RawInstance_TO, RawPoll, RawRoute, ReqPtr,
-        Root, RootRef,
+        ENTRY_SYMBOL, HostBox, Initialized, LogBox, RawEvent, RawFailure, RawInstance, RawInstance_TO, RawPoll,
+        RawRoute, ReqPtr, Root, RootRef,
     },
     error::{Result, internal},
+    event::Event,
     guard::{Guarded, guard, install_quiet_hook},
     handler::Erased,
     log,
@@ -201,11 +202,44 @@ impl<M: Module> RawInstance for Shim<M> {
         }
     }
 
+    fn on_event<'a>(&'a self, event: RawEvent) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
+        let module: &'a M = &self.module;
+        hook(async move { module.on_event(Event::new(event)).await })
+    }
+
+    fn on_wake<'a>(&'a self, key: RString) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
+        let module: &'a M = &self.module;
+        hook(async move { module.on_wake(key.into_string()).await })
+    }
+
+    fn settings_changed<'a>(&'a self) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
+        let module: &'a M = &self.module;
+        hook(async move { module.settings_changed().await })
+    }
+
+    fn health<'a>(&'a self) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
+        let module: &'a M = &self.module;
+        hook(async move { module.health().await })
+    }
+
     fn cleanup<'a>(&'a self) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
         let module: &'a M = &self.module;
         // The author's synchronous part runs inside the poll, so the guard covers it too.
         Guarded::new(Box::pin(async move { module.cleanup().await })).into_ffi()
     }
+}
+
+/// A hook of the author's as the host gets it. What is synchronous in it runs inside the poll, guarded too.
+fn hook<'a>(work: impl Future<Output = Result<()>> + Send + 'a) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>> {
+    let guarded = Guarded::new(Box::pin(work));
+    async move {
+        match guarded.await {
+            RResult::ROk(Ok(())) => RResult::ROk(()),
+            RResult::ROk(Err(error)) => RResult::RErr(error.into_raw()),
+            RResult::RErr(failure) => RResult::RErr(failure),
+        }
+    }
+    .into_ffi()
 }
 
 fn flatten(done: RResult<Result<Response>, RawFailure>) -> RResult<crate::abi::RawReply, RawFailure> {

@@ -18,11 +18,13 @@
 mod body;
 mod collection;
 mod error;
+mod event;
 mod export;
 mod guard;
 mod handler;
 mod log;
 mod module;
+mod outgoing;
 mod request;
 mod response;
 mod routes;
@@ -36,8 +38,10 @@ pub mod testing;
 pub use body::BodyStream;
 pub use collection::{Collection, Document, Page, Query, Value};
 pub use error::{Error, Fault, Result, ServiceError, StoreError};
+pub use event::Event;
 pub use handler::Handler;
 pub use module::Module;
+pub use outgoing::{Answer, Fetch, ModuleCall};
 pub use request::Request;
 pub use response::{IntoResponse, Json, Response};
 pub use routes::{Method, Routes};
@@ -47,8 +51,8 @@ pub use tracing;
 /// What a module file usually needs: `use module_api::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Collection, Document, Error, Fault, IntoResponse, Json, Module, Page, Query, Request, Response, Result, Routes,
-        StoreError, Tenant, tracing,
+        Answer, Collection, Document, Error, Event, Fault, IntoResponse, Json, Module, Page, Query, Request, Response,
+        Result, Routes, ServiceError, StoreError, Tenant, tracing,
     };
 }
 

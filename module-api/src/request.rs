@@ -1,6 +1,6 @@
 //! The request as a handler sees it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, ffi::c_void, fmt};
 
 use abi_stable::std_types::RStr;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,11 @@ impl Request {
 
     fn raw(&self) -> &RawRequest {
         self.raw.get()
+    }
+
+    /// What the host knows the request by.
+    pub(crate) fn context(&self) -> *const c_void {
+        self.raw().context
     }
 
     pub(crate) fn route(&self) -> usize {

@@ -9,7 +9,7 @@ use std::{
 
 use abi_stable::{
     erased_types::TD_Opaque,
-    std_types::{RResult, RStr},
+    std_types::{ROption, RResult, RStr},
 };
 use async_ffi::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +19,8 @@ use crate::{
     collection::Collection,
     error::{Error, Result, ServiceError, internal},
     guard::{Guarded, guard},
+    outgoing::{Fetch, ModuleCall},
+    request::Request,
 };
 
 /// The tenant an instance was made for, and the services of the host for it. Cheap to clone; works for this
@@ -107,6 +109,63 @@ impl Tenant {
         self.host.blocking(RawJob_TO::from_value(job, TD_Opaque)).await.into_result()?;
         let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         done.ok_or_else(|| ServiceError::Other("the closure did not run".to_owned()))
+    }
+
+    /// A request to a module that this one depends on, in the name of whoever sent `request`: with their user, roles,
+    /// deadline and request id.
+    pub fn call<'a>(&self, request: &'a Request, module: &str) -> ModuleCall<'a> {
+        ModuleCall::new(Arc::clone(&self.host), module, Some(request))
+    }
+
+    /// A request to a module that this one depends on, in the name of this module: it carries no user. Endpoints with
+    /// `roles` refuse it unless these list `module:NAME`.
+    pub fn call_as_module(&self, module: &str) -> ModuleCall<'static> {
+        ModuleCall::new(Arc::clone(&self.host), module, None)
+    }
+
+    /// A request to a host outside that `module.toml` names under `outbound`. `url` is whole, such as
+    /// `https://api.example.com/v1/rates`.
+    pub fn fetch(&self, method: &str, url: &str) -> Fetch {
+        Fetch::new(Arc::clone(&self.host), method, url)
+    }
+
+    /// Publishes an event that `module.toml` lists under `publishes`. When this returns, it is stored for each module
+    /// of the tenant that subscribes to it, and is delivered to each at least once, even if the host is killed.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Misuse`] where the event is not listed or can't be written as JSON,
+    /// [`ServiceError::StoreUnavailable`], [`ServiceError::ClaimLost`]; then nothing was stored.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves open whether the event was stored.
+    pub async fn publish(&self, event: &str, payload: &(impl Serialize + Sync)) -> Result<(), ServiceError> {
+        let body = serde_json::to_vec(payload)
+            .map_err(|error| ServiceError::Misuse(format!("event `{event}` can't be written as JSON: {error}")))?;
+        Ok(self.host.publish(RStr::from_str(event), body.into()).await.into_result()?)
+    }
+
+    /// Sees to it that [`Module::on_wake`](crate::Module::on_wake) is called with `key` at a time or soon after, even
+    /// if no request comes and the host is killed meanwhile. A key has one time: setting it again moves it. Set from
+    /// inside its own handler, it is called again.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::Misuse`] for a key that is empty or longer than 256 bytes, and as [`Tenant::publish`].
+    pub async fn wake_at(&self, key: &str, at: SystemTime) -> Result<(), ServiceError> {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Ok(self.host.wake(RStr::from_str(key), ROption::RSome(millis)).await.into_result()?)
+    }
+
+    /// Takes a wake-up back; one that was not set, or that is being handled, is left alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tenant::wake_at`].
+    pub async fn cancel_wake(&self, key: &str) -> Result<(), ServiceError> {
+        Ok(self.host.wake(RStr::from_str(key), ROption::RNone).await.into_result()?)
     }
 
     /// Waits on the host's timer.

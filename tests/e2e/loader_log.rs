@@ -52,7 +52,7 @@ fn logged(filter: &str, routes: &[&str]) -> String {
             let call = instance.call(request(&instance, "GET", route, ""));
             runtime.block_on(call.instrument(tracing::info_span!("request", id = 5))).unwrap();
         }
-        runtime.block_on(instance.cleanup()).unwrap();
+        runtime.block_on(instance.run(tenon_host::loader::Hook::Cleanup)).unwrap();
         // Its last words, and what this thread has left, come before the reaper's turn.
         drop((instance, generation));
         tenon_host::loader::sweep_this_thread();

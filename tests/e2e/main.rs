@@ -8,12 +8,18 @@ mod bad_files;
 mod bad_graphs;
 /// Requests that can't be served.
 mod bad_requests;
+/// Modules ask each other.
+mod calls;
 /// Every command once.
 mod commands;
 /// The library in somebody else's program.
 mod embedding;
 /// A host ends in order.
 mod ending;
+/// Events and wake-ups reach modules without a request.
+mod events;
+/// Programs around the library, as its examples show them.
+mod examples;
 /// Programs, hosts, requests, and modules damaged on purpose.
 mod harness;
 /// kill -9 during writes.

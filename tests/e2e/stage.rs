@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use e2e::{Asked, FakeServices, ModuleFile, Workers, ask, request};
 use tempfile::TempDir;
-use tenon_host::loader::{Failure, Generation, Instance, Loader, LoaderSettings};
+use tenon_host::loader::{Failure, Generation, Hook, Instance, Loader, LoaderSettings};
 use tokio::runtime::Runtime;
 
 /// How long anything may take here.
@@ -118,7 +118,7 @@ impl Played {
     /// Ends the instance as a host does.
     pub(crate) fn end(self, stage: &Stage) -> Result<(), Failure> {
         self.services.stop();
-        stage.workers.run(1, self.instance.cleanup())
+        stage.workers.run(1, self.instance.run(Hook::Cleanup))
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 
 use serde_json::Value;
 use tenon_host::loader::{
-    BlockingJob, Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp,
+    Answer, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall, ServiceFuture,
+    StoreAction, StoreAnswer, StoreOp,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -146,6 +147,10 @@ fn find(stored: &Stored, model: &str, query: &Value) -> Documents {
     }
 }
 
+fn refused<T: Send + 'static>(why: String) -> ServiceFuture<Result<T, Failure>> {
+    Box::pin(std::future::ready(Err(Failure::new(FailureKind::Unreachable, why))))
+}
+
 impl HostServices for FakeServices {
     fn tenant_id(&self) -> &str {
         &self.tenant
@@ -180,6 +185,26 @@ impl HostServices for FakeServices {
             }));
         }
         StoreAnswer::Ready(answer)
+    }
+
+    fn store_under(&self, _: ClaimToken, op: StoreOp) -> StoreAnswer {
+        self.store(op)
+    }
+
+    fn call(&self, call: ModuleCall) -> ServiceFuture<Result<Option<Answer>, Failure>> {
+        refused(format!("there is no module `{}` here", call.module))
+    }
+
+    fn fetch(&self, fetch: Fetch) -> ServiceFuture<Result<Answer, Failure>> {
+        refused(format!("there is no world outside, not even `{}`", fetch.url))
+    }
+
+    fn publish(&self, _: Option<ClaimToken>, name: String, _: Vec<u8>) -> ServiceFuture<Result<(), Failure>> {
+        refused(format!("nobody listens to `{name}` here"))
+    }
+
+    fn wake(&self, _: Option<ClaimToken>, key: String, _: Option<i64>) -> ServiceFuture<Result<(), Failure>> {
+        refused(format!("nobody wakes `{key}` here"))
     }
 
     fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>> {

@@ -131,6 +131,7 @@ pub fn request(instance: &Instance, method: &str, path: &str, body: &str) -> Cal
         subject: Some(Arc::from("anna")),
         roles: Arc::from([Arc::from("Admin"), Arc::from("Member")]),
         deadline_millis: 4_000_000_000_000,
+        depth: 0,
     }
 }
 

@@ -8,6 +8,7 @@ mod state;
 
 mod router;
 
+mod dead_letters;
 mod doors;
 mod extract;
 mod refusal;
@@ -24,6 +25,7 @@ mod tenants_wire;
 
 mod census;
 mod health;
+mod settings;
 mod stats;
 mod status;
 

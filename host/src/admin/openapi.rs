@@ -29,6 +29,7 @@ use super::{refusal::ProblemBody, router};
         (name = "modules", description = "What could run"),
         (name = "tenants", description = "Who may use what"),
         (name = "flags", description = "Features of a tenant"),
+        (name = "settings", description = "What a tenant has set for a module"),
         (name = "host", description = "How it is going")
     )
 )]

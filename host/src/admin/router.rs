@@ -6,7 +6,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    doors, enabling, flags, health, modules, openapi, order,
+    dead_letters, doors, enabling, flags, health, modules, openapi, order, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants,
 };
@@ -39,6 +39,10 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(enabling::enable, enabling::disable))
         .routes(routes!(flags::list, flags::change))
         .routes(routes!(flags::show))
+        .routes(routes!(settings::show, settings::replace, settings::merge, settings::delete))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::retry))
+        .routes(routes!(dead_letters::discard))
         .routes(routes!(stats::stats))
         .routes(routes!(status::status))
         .routes(routes!(health::livez))

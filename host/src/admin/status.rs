@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     census::Census,
+    dead_letters::DeadLetterItem,
     modules_wire::{LeavingItem, RejectedItem},
     refusal::chain,
     state::{Admin, Shared},
@@ -54,6 +55,11 @@ pub(super) struct Status {
     /// Enabled modules that do not run, of the tenants in memory; at most 100.
     pub(super) failing: Vec<FailingItem>,
     pub(super) failing_total: usize,
+    /// Events and wake-ups; left out while the store does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deliveries: Option<DeliveryItem>,
+    /// Those that were given up, the oldest first; at most 100.
+    pub(super) dead_letters: Vec<DeadLetterItem>,
     /// Libraries that are out of use and still mapped.
     pub(super) resident: Vec<ResidentItem>,
 }
@@ -64,6 +70,15 @@ pub(super) struct StoreItem {
     pub(super) available: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+}
+
+/// How many events and wake-ups there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeliveryItem {
+    /// Due, or to be.
+    pub(super) waiting: u64,
+    /// Given up.
+    pub(super) dead: u64,
 }
 
 /// A version that no tenant could run.
@@ -118,6 +133,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         code: problem.finding.code.to_owned(),
         text: problem.finding.text,
     });
+    let (deliveries, dead_letters) = deliveries(admin).await;
     let census = Census::take(&admin.tenancy);
     let mut failing = failing(admin);
     let failing_total = failing.len();
@@ -140,6 +156,8 @@ pub(super) async fn look(admin: &Admin) -> Status {
         leaving: LeavingItem::all(&census, &catalog),
         failing,
         failing_total,
+        deliveries,
+        dead_letters,
         resident: report
             .resident
             .into_iter()
@@ -152,6 +170,16 @@ pub(super) async fn look(admin: &Admin) -> Status {
             })
             .collect(),
     }
+}
+
+async fn deliveries(admin: &Admin) -> (Option<DeliveryItem>, Vec<DeadLetterItem>) {
+    let asked = async { tokio::join!(admin.store.backlog(), admin.store.dead_letters(None, FAILING_SHOWN)) };
+    // That the store is away stands elsewhere in the answer.
+    let Ok((Ok(backlog), Ok(letters))) = tokio::time::timeout(STORE_WAIT, asked).await else {
+        return (None, Vec::new());
+    };
+    let counted = DeliveryItem { waiting: backlog.waiting, dead: backlog.dead };
+    (Some(counted), letters.into_iter().map(DeadLetterItem::new).collect())
 }
 
 fn failing(admin: &Admin) -> Vec<FailingItem> {

@@ -105,7 +105,7 @@ pub(super) async fn create(State(admin): State<Shared>, Json(asked): Json<NewTen
     // A tenant's id has no character that a path would have to escape.
     let location = HeaderValue::from_str(&format!("/admin/v1/tenants/{id}")).ok();
     let location = location.map(|location| [(header::LOCATION, location)]);
-    Ok((StatusCode::CREATED, location, TenantDetail::new(&snapshot)).into_response())
+    Ok((StatusCode::CREATED, location, TenantDetail::new(&admin, &snapshot)).into_response())
 }
 
 /// Shows a tenant: its document, and what each of its modules is doing.
@@ -113,7 +113,7 @@ pub(super) async fn create(State(admin): State<Shared>, Json(asked): Json<NewTen
     params(("tenant" = String, Path, description = "Id of the tenant")),
     responses((status = 200, description = "`ETag` is the revision", body = TenantDetail)))]
 pub(super) async fn show(State(admin): State<Shared>, InTenant(id): InTenant) -> Result<TenantDetail, Refusal> {
-    Ok(TenantDetail::new(&*admin.tenancy.load(&id).await?))
+    Ok(TenantDetail::new(&admin, &*admin.tenancy.load(&id).await?))
 }
 
 /// Gives a tenant another name. Needs `If-Match`, so that nobody overwrites what somebody else just wrote.

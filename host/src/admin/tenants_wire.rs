@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{change_wire::etag, enabling::IsolationWord};
+use super::{change_wire::etag, enabling::IsolationWord, settings::shown, state::Admin};
 use crate::{
     stores::{Isolation, TenantDocument, TenantStatus},
     tenancy::{ModuleState, ModuleStatus, TenantSnapshot},
@@ -148,8 +148,9 @@ impl TenantItem {
 }
 
 impl TenantDetail {
-    pub(super) fn new(snapshot: &TenantSnapshot) -> Self {
+    pub(super) fn new(admin: &Admin, snapshot: &TenantSnapshot) -> Self {
         let document = &snapshot.document;
+        let settings = document.settings.keys().map(|module| (module.clone(), shown(admin, snapshot, module)));
         let states = snapshot.report().modules;
         let enabled = document.enabled_modules.iter().zip(&states).map(|(enabled, status)| EnabledItem {
             module_id: enabled.module.to_string(),
@@ -165,7 +166,7 @@ impl TenantDetail {
             status: document.status.into(),
             enabled_modules: enabled.collect(),
             feature_flags: document.feature_flags.clone(),
-            settings: document.settings.clone(),
+            settings: settings.collect(),
             revision: document.revision,
             updated_at: document.updated_at.map(|time| time.to_string()),
         }

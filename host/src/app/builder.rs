@@ -1,6 +1,11 @@
 //! Builds a host from its configuration, bottom-up.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     host::{Host, Parts},
@@ -15,8 +20,9 @@ use crate::{
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
     names::ModuleName,
+    settings::Secrets,
     stores::{SqliteStore, Store, StoreError},
-    tenancy::{ModuleLimits, RetireTimes, Tenancy, TenancySettings},
+    tenancy::{DeliverySettings, ModuleLimits, RetireTimes, Tenancy, TenancySettings},
     watch::{Watch, WatchMode, WatchSettings},
 };
 
@@ -134,7 +140,7 @@ impl HostBuilder {
         let catalog = read_folder(&config.plugins)?;
         let limits = config.limits.clone();
         let tenancy = Tenancy::start(
-            tenancy_settings(&config.tenancy, self.sweep_every),
+            tenancy_settings(&config.tenancy, &config.deliveries, &secrets_folder(&config), self.sweep_every),
             Arc::clone(&store),
             loader.clone(),
             catalog,
@@ -143,7 +149,7 @@ impl HostBuilder {
         )
         .map_err(StartError::io("the supervisor's thread"))?;
         let drivers = start_drivers(&config, workers, &tenancy, &store, &loader, verifier, token, &background);
-        let Drivers { gateway, admin, watch, rescanner, readiness } = match drivers {
+        let Drivers { door, gateway, admin, watch, rescanner, readiness } = match drivers {
             Ok(drivers) => drivers,
             Err(error) => {
                 // It would run on without anybody to end it, and keep the store open.
@@ -159,6 +165,7 @@ impl HostBuilder {
             config,
             tenancy,
             loader,
+            door,
             gateway,
             admin,
             watch,
@@ -173,6 +180,7 @@ impl HostBuilder {
 
 /// What brings requests, orders and events in.
 struct Drivers {
+    door: Arc<Door>,
     gateway: Gateway,
     admin: AdminListener,
     watch: Watch,
@@ -196,7 +204,7 @@ fn start_drivers(
         verifier,
         DoorSettings { dev: config.dev, naming: naming(&config.tenant_source) },
     ));
-    let gateway = Gateway::start(&gateway_settings(config, workers), door)
+    let gateway = Gateway::start(&gateway_settings(config, workers), Arc::clone(&door))
         .map_err(StartError::io(format!("tenant listener on {}", config.listen)))?;
     super::threads::register_sweepers(loader, gateway.handles(), background);
     let rescanner = Arc::new(Rescanner::new(config.plugins.clone(), tenancy.clone()));
@@ -216,7 +224,7 @@ fn start_drivers(
     let on_change = Arc::clone(&rescanner);
     let watch = Watch::start(watch_settings(config), move || on_change.rescan_blocking())
         .map_err(StartError::io("the watch's thread"))?;
-    Ok(Drivers { gateway, admin, watch, rescanner, readiness })
+    Ok(Drivers { door, gateway, admin, watch, rescanner, readiness })
 }
 
 fn make_private(folder: &Path) -> io::Result<()> {
@@ -250,7 +258,12 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
     Ok(Arc::new(catalog))
 }
 
-fn tenancy_settings(config: &config::Tenancy, sweep_every: Option<Duration>) -> TenancySettings {
+fn tenancy_settings(
+    config: &config::Tenancy,
+    deliveries: &config::Deliveries,
+    secrets: &Path,
+    sweep_every: Option<Duration>,
+) -> TenancySettings {
     TenancySettings {
         initialize: config.initialize_deadline,
         retire: RetireTimes {
@@ -264,7 +277,21 @@ fn tenancy_settings(config: &config::Tenancy, sweep_every: Option<Duration>) -> 
         sweep_every: sweep_every.unwrap_or(Duration::from_secs(1)),
         retry_after: Duration::from_secs(1),
         start_concurrency: config.start_concurrency,
+        deliveries: DeliverySettings {
+            claim: deliveries.claim,
+            look_every: deliveries.look_every,
+            retry_base: deliveries.retry_base,
+            retry_limit: deliveries.retry_limit,
+            attempts: u32::try_from(deliveries.attempts).unwrap_or(u32::MAX),
+            concurrency: deliveries.concurrency,
+            per_tenant: deliveries.per_tenant,
+        },
+        secrets: Secrets::below(secrets),
     }
+}
+
+fn secrets_folder(config: &Config) -> PathBuf {
+    config.secrets.folder.clone().unwrap_or_else(|| config.data.join("secrets"))
 }
 
 fn limits_of(limits: &config::Limits, module: &str) -> ModuleLimits {

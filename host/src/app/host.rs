@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{builder::HostBuilder, rescan::Rescanner, threads::Background};
+use super::{builder::HostBuilder, flags::Flags, rescan::Rescanner, service::TenantService, threads::Background};
 use crate::{
     admin::{AdminListener, Readiness},
     catalog::Catalog,
     config::Config,
-    gateway::Gateway,
+    gateway::{Door, Gateway},
     loader::{Loader, LoaderReport},
     stores::SqliteStore,
     tenancy::{Tenancy, TenancyStats},
@@ -23,6 +23,7 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) tenancy: Tenancy,
     pub(super) loader: Loader,
+    pub(super) door: Arc<Door>,
     pub(super) gateway: Gateway,
     pub(super) admin: AdminListener,
     pub(super) watch: Watch,
@@ -83,6 +84,17 @@ impl Host {
     /// Who runs what, and how to change it.
     pub fn tenants(&self) -> &Tenancy {
         &self.parts().tenancy
+    }
+
+    /// The flags of tenants, and changes of them.
+    pub fn flags(&self) -> Flags {
+        Flags::new(self.parts().tenancy.clone())
+    }
+
+    /// Tenants' requests as a tower service, for an application that has a listener of its own.
+    pub fn service(&self) -> TenantService {
+        let parts = self.parts();
+        TenantService::new(Arc::clone(&parts.door), parts.background.handle())
     }
 
     /// The libraries that are open, were closed, and could not be closed.
@@ -149,6 +161,7 @@ impl Parts {
         self.readiness.leaving();
         drop(self.watch);
         let drain = self.config.tenancy.drain_deadline;
+        drop(self.door);
         self.gateway.stop(drain);
         let handle = self.background.handle();
         end_tenancy(&self.tenancy, drain + self.config.tenancy.initialize_deadline * 2 + SLACK);

@@ -2,11 +2,15 @@
 //! [`serve`], which is a host with signals.
 
 mod builder;
+mod flags;
 mod host;
 mod rescan;
 mod serve;
+mod service;
 mod threads;
 
 pub use builder::{HostBuilder, StartError};
+pub use flags::Flags;
 pub use host::Host;
 pub use serve::serve;
+pub use service::{Answering, TenantService};

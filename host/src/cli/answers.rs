@@ -219,6 +219,10 @@ pub(super) struct Status {
     pub(super) leaving: Vec<Used>,
     pub(super) failing: Vec<Failing>,
     pub(super) failing_total: usize,
+    #[serde(default)]
+    pub(super) deliveries: Option<Deliveries>,
+    #[serde(default)]
+    pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) resident: Vec<Resident>,
 }
 
@@ -227,6 +231,30 @@ pub(super) struct Store {
     pub(super) available: bool,
     #[serde(default)]
     pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Deliveries {
+    pub(super) waiting: u64,
+    pub(super) dead: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeadLetterList {
+    pub(super) dead_letters: Vec<DeadLetter>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeadLetter {
+    pub(super) id: i64,
+    pub(super) tenant_id: String,
+    pub(super) module: String,
+    pub(super) what: String,
+    pub(super) failures: u32,
+    pub(super) died_at: String,
+    pub(super) error: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -50,6 +50,20 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// What a tenant has set for a module.
+    Settings {
+        #[command(subcommand)]
+        what: Settings,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Events and wake-ups that a module failed to handle too often.
+    DeadLetters {
+        #[command(subcommand)]
+        what: DeadLetters,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Figures of a running host.
     Stats(Remote),
     /// How a running host is doing, and all that needs a look.
@@ -264,6 +278,52 @@ pub(super) enum Flags {
     Unset {
         #[command(flatten)]
         of: TenantAndFlag,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Settings {
+    /// Print a tenant's settings for a module, without secrets.
+    Get {
+        #[command(flatten)]
+        of: TenantAndModule,
+        /// One of them, as in `login.user`.
+        key: Option<String>,
+    },
+    /// Change some, or with `--from-file` replace all. They must fit the module's schema.
+    Set {
+        #[command(flatten)]
+        of: TenantAndModule,
+        /// Keys and values, as in `server=mail.example.com login.user=ada`; a value that is not JSON is a text. Secrets
+        /// are given by reference: `login.password=env:TENON_SECRET_MAIL` or `=file:mail`.
+        #[arg(required_unless_present = "from_file", conflicts_with = "from_file", value_name = "KEY=VALUE")]
+        assignments: Vec<String>,
+        /// A file with a JSON object: all settings.
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+    },
+    /// Take some away, or all where no key is given.
+    Unset {
+        #[command(flatten)]
+        of: TenantAndModule,
+        /// Keys, as in `login.user`.
+        keys: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetters {
+    /// List them, with what the last try failed of.
+    List,
+    /// Deliver one again, as if it had never failed.
+    Retry {
+        /// Its number.
+        id: String,
+    },
+    /// Delete one.
+    Discard {
+        /// Its number.
+        id: String,
     },
 }
 

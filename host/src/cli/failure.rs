@@ -37,6 +37,8 @@ pub(super) enum Failure {
     Token(Vec<(PathBuf, AdminTokenError)>),
     /// Flags that can't be set; never empty.
     Flags(Vec<FlagError>),
+    /// The arguments contradict each other, or name what is not there.
+    Usage(String),
     /// Something of this machine failed.
     Io(std::io::Error),
 }
@@ -83,7 +85,7 @@ impl Failure {
         match self {
             Self::Refused(refused) => exit::of_status(refused.status),
             Self::Unreachable { .. } => exit::UNAVAILABLE,
-            Self::Url { .. } | Self::Flags(_) => exit::USAGE,
+            Self::Url { .. } | Self::Flags(_) | Self::Usage(_) => exit::USAGE,
             Self::Token(_) => exit::DENIED,
             Self::Foreign { .. } | Self::Io(_) => exit::OTHER,
         }
@@ -131,6 +133,9 @@ impl Failure {
                     let _ = writeln!(text, "error: {error}");
                 }
                 let _ = writeln!(text, "code: FLAG_INVALID");
+            }
+            Self::Usage(why) => {
+                let _ = writeln!(text, "error: {why}");
             }
             Self::Io(error) => {
                 let _ = writeln!(text, "error: {error}");

@@ -18,10 +18,12 @@ mod answers;
 mod output;
 mod table;
 
+mod dead_letters;
 mod enabling;
 mod flags;
 mod modules;
 mod report;
+mod settings;
 mod tenants;
 
 pub use run::run;

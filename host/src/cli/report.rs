@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     answers::{Rejected, Stats, Status, Used},
     client::Client,
+    dead_letters,
     failure::Failure,
     output::Output,
     table::Table,
@@ -62,6 +63,10 @@ pub(super) fn condition(status: &Status) -> String {
     fact("tenants", format!("{} in memory, {} instances", status.tenants_in_memory, status.instances));
     let unloading = if status.can_unload { "" } else { "; they can't be unloaded on this machine" };
     fact("libraries", format!("{} mapped{unloading}", status.libraries));
+    if let Some(deliveries) = &status.deliveries {
+        let due = format!("{} events and wake-ups waiting, {} given up", deliveries.waiting, deliveries.dead);
+        fact("deliveries", due);
+    }
     let mut text = table.to_string();
     in_use(&mut text, &status.in_use);
 
@@ -74,6 +79,8 @@ pub(super) fn condition(status: &Status) -> String {
     if status.failing_total > status.failing.len() {
         let _ = writeln!(text, "and {} more", status.failing_total - status.failing.len());
     }
+
+    section(&mut text, "Given up: see `tenon dead-letters`", &dead_letters::table(&status.dead_letters));
 
     let mut blocked = Table::new(&["MODULE", "VERSION", "CODE", "REASON"]);
     for item in &status.blocked {

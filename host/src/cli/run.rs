@@ -8,11 +8,11 @@ use super::{
     args::{Command, Remote, Tenon},
     check,
     client::Client,
-    enabling, exit,
+    dead_letters, enabling, exit,
     failure::Failure,
     flags, modules,
     output::{Output, finish},
-    report, serve, tenants,
+    report, serve, settings, tenants,
 };
 
 /// Runs the command that the process was started with.
@@ -33,6 +33,8 @@ pub fn run() -> ExitCode {
         Command::Enable(enable) => ask(&enable.remote, |host, json| enabling::enable(host, json, &enable)),
         Command::Disable(disable) => ask(&disable.remote, |host, json| enabling::disable(host, json, &disable)),
         Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
+        Command::Settings { what, remote } => ask(&remote, |host, json| settings::run(host, json, what)),
+        Command::DeadLetters { what, remote } => ask(&remote, |host, json| dead_letters::run(host, json, what)),
         Command::Stats(remote) => ask(&remote, report::stats),
         Command::Status(remote) => ask(&remote, report::status),
         Command::Completions { shell } => {

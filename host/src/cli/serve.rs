@@ -54,9 +54,13 @@ pub(super) fn serve(serve: Serve) -> u8 {
     }
 }
 
+/// Data, hence on stdout whatever the log's filter: with port 0 nobody else knows where the host listens.
 fn announce(host: &Host) {
-    tracing::info!("tenants: http://{}", host.address());
-    tracing::info!("operators: http://{} (token: {})", host.admin_address(), host.admin_token_path().display());
+    let (tenants, operators, token) = (host.address(), host.admin_address(), host.admin_token_path().display());
+    let mut out = io::stdout().lock();
+    // A closed stdout is no reason not to serve.
+    let _ = writeln!(out, "tenants: http://{tenants}\noperators: http://{operators} (token: {token})");
+    let _ = out.flush();
 }
 
 fn failed(error: &dyn Error) -> u8 {

@@ -8,8 +8,8 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime, RuntimeMode, StoreKind,
-        Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime, RuntimeMode,
+        StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
     value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
@@ -48,6 +48,10 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("auth", |section| read_auth(&mut config.auth, section, folder));
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));
     top.table("tenancy", |section| read_tenancy(&mut config.tenancy, section));
+    top.table("deliveries", |section| read_deliveries(&mut config.deliveries, section));
+    top.table("secrets", |section| {
+        section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
+    });
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));
     top.table("log", |section| read_log(&mut config.log, section));
@@ -145,6 +149,16 @@ fn read_tenancy(tenancy: &mut Tenancy, section: &mut Section<'_, '_>) {
     section.set("max-generations", &mut tenancy.max_generations, count(1, 700));
     section.set("initialize-deadline", &mut tenancy.initialize_deadline, duration(MS, HOUR));
     section.set("start-concurrency", &mut tenancy.start_concurrency, count(1, 1024));
+}
+
+fn read_deliveries(deliveries: &mut Deliveries, section: &mut Section<'_, '_>) {
+    section.set("claim", &mut deliveries.claim, duration(SECOND, HOUR));
+    section.set("look-every", &mut deliveries.look_every, duration(10 * MS, HOUR));
+    section.set("retry-base", &mut deliveries.retry_base, duration(MS, HOUR));
+    section.set("retry-limit", &mut deliveries.retry_limit, duration(MS, DAY));
+    section.set("attempts", &mut deliveries.attempts, count(1, 1000));
+    section.set("concurrency", &mut deliveries.concurrency, count(1, 10_000));
+    section.set("per-tenant", &mut deliveries.per_tenant, count(1, 10_000));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

@@ -35,6 +35,10 @@ pub struct Config {
     pub tenant_source: TenantSource,
     /// `[tenancy]`.
     pub tenancy: Tenancy,
+    /// `[deliveries]`.
+    pub deliveries: Deliveries,
+    /// `[secrets]`.
+    pub secrets: Secrets,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[watch]`.
@@ -166,6 +170,47 @@ pub struct Tenancy {
     pub start_concurrency: usize,
 }
 
+/// How events and wake-ups reach modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deliveries {
+    /// After how long without a word of its host another host takes a delivery over.
+    pub claim: Duration,
+    /// How often the store is asked for what other hosts have put there.
+    pub look_every: Duration,
+    /// After how long a delivery that failed is tried again; doubled each time.
+    pub retry_base: Duration,
+    /// The longest time between two tries.
+    pub retry_limit: Duration,
+    /// After how many failures a delivery is given up.
+    pub attempts: usize,
+    /// How many this host handles at once.
+    pub concurrency: usize,
+    /// How many of one tenant are handled at once.
+    pub per_tenant: usize,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            claim: Duration::from_secs(60),
+            look_every: Duration::from_secs(1),
+            retry_base: Duration::from_secs(1),
+            retry_limit: Duration::from_secs(300),
+            attempts: 10,
+            // Guesses: enough to keep all cores busy, few enough that one tenant can't take all.
+            concurrency: 64,
+            per_tenant: 8,
+        }
+    }
+}
+
+/// Where the secrets are that settings refer to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Secrets {
+    /// What `file:` references are below; `secrets` in the data folder where `None`.
+    pub folder: Option<PathBuf>,
+}
+
 /// The threads that serve tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runtime {
@@ -261,6 +306,8 @@ impl Default for Config {
             auth: Auth::default(),
             tenant_source: TenantSource::default(),
             tenancy: Tenancy::default(),
+            deliveries: Deliveries::default(),
+            secrets: Secrets::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),
             log: Log::default(),

@@ -91,6 +91,16 @@ fn every_key_of_the_file_is_read() {
         max-generations = 700
         initialize-deadline = "2s"
         start-concurrency = 2
+        [deliveries]
+        claim = "30s"
+        look-every = "2s"
+        retry-base = "5s"
+        retry-limit = "1m"
+        attempts = 3
+        concurrency = 2
+        per-tenant = 1
+        [secrets]
+        folder = "/run/secrets"
         [runtime]
         workers = 4
         mode = "work-stealing"
@@ -178,6 +188,20 @@ fn every_key_of_the_file_is_read() {
             initialize_deadline: 2s,
             start_concurrency: 2,
         },
+        deliveries: Deliveries {
+            claim: 30s,
+            look_every: 2s,
+            retry_base: 5s,
+            retry_limit: 60s,
+            attempts: 3,
+            concurrency: 2,
+            per_tenant: 1,
+        },
+        secrets: Secrets {
+            folder: Some(
+                "/run/secrets",
+            ),
+        },
         runtime: Runtime {
             workers: Some(
                 4,
@@ -235,7 +259,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `secrets`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

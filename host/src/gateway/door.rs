@@ -1,35 +1,29 @@
 //! One request, from its head to its answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body;
-use percent_encoding::percent_decode_str;
 
 use super::{
+    admission::{Admitted, Asked, Unanswered, admit},
     body::{AnswerBody, BodyRefused, buffer},
-    call::{Called, call},
+    calls::ModuleCalls,
     guards,
     naming::TenantNaming,
     respond,
 };
 use crate::{
     identity::{Caller, Verifier, dev_caller, is_loopback_host},
-    loader::{CallRequest, FailureKind},
+    loader::CallRequest,
     problem::Problem,
     refusals,
     telemetry::RequestId,
-    tenancy::{Lease, Lent, ModuleLimits, Tenancy, TenantSnapshot, Unlent},
+    tenancy::Tenancy,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// How often a request is routed again because its tenant changed under it.
-const ROUTE_ATTEMPTS: usize = 4;
 
 /// What the door needs to know beyond the tenants.
 #[derive(Debug, Clone)]
@@ -45,6 +39,8 @@ pub struct Door {
     tenancy: Tenancy,
     verifier: Arc<Verifier>,
     settings: DoorSettings,
+    /// The tenancy holds it weakly.
+    _calls: Arc<ModuleCalls>,
 }
 
 impl std::fmt::Debug for Door {
@@ -53,22 +49,12 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// A request that has passed the guards and has its instance.
-struct Admitted<'caller> {
-    caller: Option<&'caller Caller>,
-    snapshot: Arc<TenantSnapshot>,
-    slot: usize,
-    lease: Lease,
-    route: u32,
-    params: Vec<(Arc<str>, String)>,
-    deadline: Instant,
-    limits: ModuleLimits,
-}
-
 impl Door {
     /// A door to a tenancy.
     pub fn new(tenancy: Tenancy, verifier: Arc<Verifier>, settings: DoorSettings) -> Self {
-        Self { tenancy, verifier, settings }
+        let calls = Arc::new(ModuleCalls::new(tenancy.clone()));
+        tenancy.calls_through(&calls);
+        Self { tenancy, verifier, settings, _calls: calls }
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -105,33 +91,25 @@ impl Door {
         B: Body<Data = Bytes> + Unpin,
     {
         let caller = self.caller(&parts.headers, id)?;
-        let admitted = self.admit(&parts, caller.as_deref(), id).await?;
+        let mut admitted = self.admit(&parts, caller.as_deref(), id).await?;
         let body = self.body(body, &admitted).await?;
         let request = CallRequest {
             route: admitted.route,
             parts,
             body,
-            params: admitted.params,
+            params: std::mem::take(&mut admitted.params),
             request_id: id_text,
             subject: admitted.caller.and_then(|caller| caller.subject.clone()),
             roles: admitted.caller.map_or_else(|| Arc::from([]), |caller| Arc::clone(&caller.roles)),
             // From the id's own clock reading: reading the clock is not free, and the two are microseconds apart.
             deadline_millis: id.unix_millis().saturating_add(millis(admitted.limits.deadline)),
+            depth: 0,
         };
         let module = &admitted.snapshot.slots[admitted.slot].candidate.name;
-        match call(&admitted.lease, request, admitted.deadline).await {
-            Called::Ended(Ok(reply)) => Ok(respond::reply(reply, admitted.lease)),
-            Called::Ended(Err(failure)) => {
-                if matches!(failure.kind, FailureKind::Panicked { .. }) {
-                    self.tenancy.broken(&admitted.snapshot, admitted.slot, admitted.lease.serial());
-                }
-                // Failures are rare enough for a span; it lets the log be found by the id that the client has.
-                let tenant = admitted.snapshot.id();
-                let _named = tracing::error_span!("request", request_id = %id, %tenant).entered();
-                Err(refusals::of_failure(module, &failure))
-            }
-            Called::TimedOut => Err(Problem::module_timeout(module, admitted.limits.deadline)),
-            Called::Cut => Err(refusals::busy(module)),
+        match admitted.run(&self.tenancy, request, id).await {
+            Ok(reply) => Ok(respond::reply(reply, admitted.lease)),
+            Err(Unanswered::Problem(problem)) => Err(problem),
+            Err(Unanswered::TimedOut) => Err(Problem::module_timeout(module, admitted.limits.deadline)),
         }
     }
 
@@ -183,64 +161,18 @@ impl Door {
     ) -> Result<Admitted<'caller>, Problem> {
         let named = self.settings.naming.read(&parts.uri, &parts.headers)?;
         // A tenant that is in memory lends its id.
-        let mut known = named.tenant.as_deref().and_then(|id| self.tenancy.snapshot(id));
+        let known = named.tenant.as_deref().and_then(|id| self.tenancy.snapshot(id));
         let meant = match (&known, named.tenant) {
             (Some(snapshot), _) => Some(snapshot.id().clone()),
             (None, Some(text)) => Some(text.parse().map_err(Problem::tenant_id_invalid)?),
             (None, None) => None,
         };
         let tenant = guards::tenant_meant(meant, caller)?;
-        let begun = Instant::now();
-        for _ in 0..ROUTE_ATTEMPTS {
-            let snapshot = match known.take().or_else(|| self.tenancy.snapshot(tenant.as_str())) {
-                Some(snapshot) => snapshot,
-                None => self.tenancy.load(&tenant).await.map_err(|error| refusals::of_tenancy(&error))?,
-            };
-            guards::tenant_active(&snapshot)?;
-            let found = guards::endpoint(&self.tenancy, &snapshot, &parts.method, named.path, id)?;
-            let slot = &snapshot.slots[found.module];
-            let seen = guards::admit(&snapshot, &slot.candidate.name, found.endpoint, caller)?;
-            let params = decode(&found)?;
-            let (module, route) = (found.module, found.endpoint_index);
-            let deadline = begun + slot.limits.deadline;
-            match self.tenancy.lease(&snapshot, module, deadline).await {
-                Ok(Lent::Lease(lease)) => {
-                    let limits = slot.limits;
-                    let route = u32::try_from(route).unwrap_or(u32::MAX);
-                    return Ok(Admitted {
-                        caller: seen,
-                        snapshot,
-                        slot: module,
-                        lease,
-                        route,
-                        params,
-                        deadline,
-                        limits,
-                    });
-                }
-                Ok(Lent::Stale) => {}
-                Err(Unlent::Full) => return Err(refusals::full(&slot.candidate.name)),
-                Err(Unlent::Failed(error)) => return Err(refusals::of_tenancy(&error)),
-            }
-        }
-        Err(Problem::tenant_changing())
+        let (method, path) = (&parts.method, named.path);
+        admit(&self.tenancy, &Asked { tenant: &tenant, method, path, id, latest: None }, caller, known).await
     }
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn decode(found: &crate::tenancy::RouteMatch<'_, '_>) -> Result<Vec<(Arc<str>, String)>, Problem> {
-    if found.names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut params = Vec::with_capacity(found.names.len());
-    for ((_, value), name) in found.params.iter().zip(found.names.iter()) {
-        let Ok(text) = percent_decode_str(value).decode_utf8() else {
-            return Err(Problem::request_invalid(format!("`{name}` in the path is not UTF-8")));
-        };
-        params.push((Arc::clone(name), text.into_owned()));
-    }
-    Ok(params)
 }

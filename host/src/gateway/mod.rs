@@ -1,8 +1,10 @@
 //! Tenant traffic: hyper with interned route tables and nothing between. A request takes one snapshot, passes
 //! the guards in their written order, and is lent to an instance.
 
+mod admission;
 mod body;
 mod call;
+mod calls;
 mod door;
 mod guards;
 mod head_timer;

@@ -17,6 +17,7 @@ use module_api::abi::{RawOutcome, RawPoll, ReqPtr};
 use super::{
     instance::{Instance, forget_borrow},
     lend,
+    origin::Scope,
     reply::{Reply, polled},
     services::Failure,
 };
@@ -40,12 +41,14 @@ pub struct CallRequest {
     pub roles: Arc<[Arc<str>]>,
     /// When the host gives up, in milliseconds since the Unix epoch.
     pub deadline_millis: i64,
+    /// How many calls between modules are around it; 0 where it came from outside.
+    pub depth: u8,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if let State::Waiting(future) = std::mem::replace(&mut self.state, State::Ended) {
-            self.instance.origin().within(Some(&self.request_id), || drop(future));
+            self.instance.origin().within(Some(&self.scope), || drop(future));
         }
     }
 }
@@ -58,8 +61,7 @@ impl Drop for Call {
 pub struct Call {
     // Above the instance: what is in here borrows from it.
     state: State,
-    /// For the log.
-    request_id: Arc<str>,
+    scope: Scope,
     instance: Arc<Instance>,
 }
 
@@ -83,7 +85,13 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(super) fn new(instance: Arc<Instance>, request: CallRequest) -> Self {
-        Self { request_id: Arc::clone(&request.request_id), state: State::Lent(lend::lend(request)), instance }
+        let scope = Scope {
+            request_id: Arc::clone(&request.request_id),
+            deadline_millis: request.deadline_millis,
+            depth: request.depth,
+            claim: None,
+        };
+        Self { scope, state: State::Lent(lend::lend(request, instance.origin().instance)), instance }
     }
 }
 
@@ -97,7 +105,7 @@ impl Future for Call {
                 // The first poll happens inside the call: a handler that need not wait makes no future.
                 let (origin, object) = (this.instance.origin(), this.instance.object());
                 let begin = || cx.with_ffi_context(|cx| object.call(request, cx));
-                match origin.within(Some(&this.request_id), begin) {
+                match origin.within(Some(&this.scope), begin) {
                     RawPoll::Ready(outcome) => Ok(outcome),
                     RawPoll::Pending(future) => {
                         // SAFETY: `state` stands above `instance`, which the future borrows from.
@@ -107,7 +115,7 @@ impl Future for Call {
                 }
             }
             State::Waiting(mut future) => {
-                match this.instance.origin().within(Some(&this.request_id), || polled(&mut future, cx)) {
+                match this.instance.origin().within(Some(&this.scope), || polled(&mut future, cx)) {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => {
                         this.state = State::Waiting(future);

@@ -2,9 +2,9 @@
 
 use abi_stable::std_types::RString;
 use module_api::abi::{
-    FAILURE_EXISTS, FAILURE_FAULT, FAILURE_INTERNAL, FAILURE_INVALID, FAILURE_MISSING, FAILURE_MISUSE,
-    FAILURE_NOT_UNIQUE, FAILURE_PANIC, FAILURE_REVISION, FAILURE_STOPPING, FAILURE_STORE_UNAVAILABLE,
-    FAILURE_UNSUPPORTED, RawFailure,
+    FAILURE_CLAIM_LOST, FAILURE_EXISTS, FAILURE_FAULT, FAILURE_INTERNAL, FAILURE_INVALID, FAILURE_MISSING,
+    FAILURE_MISUSE, FAILURE_NOT_UNIQUE, FAILURE_PANIC, FAILURE_REFUSED, FAILURE_REVISION, FAILURE_STOPPING,
+    FAILURE_STORE_UNAVAILABLE, FAILURE_TIMEOUT, FAILURE_UNREACHABLE, FAILURE_UNSUPPORTED, RawFailure,
 };
 
 use super::services::{Failure, FailureKind};
@@ -33,6 +33,10 @@ impl Failure {
             FAILURE_UNSUPPORTED => FailureKind::Unsupported,
             FAILURE_MISUSE => FailureKind::Misuse,
             FAILURE_STOPPING => FailureKind::Stopping,
+            FAILURE_CLAIM_LOST => FailureKind::ClaimLost,
+            FAILURE_REFUSED => FailureKind::Refused,
+            FAILURE_TIMEOUT => FailureKind::Timeout,
+            FAILURE_UNREACHABLE => FailureKind::Unreachable,
             // A number of a later module-api is read as the most general one.
             _ => FailureKind::Internal,
         };
@@ -55,6 +59,10 @@ impl Failure {
                     FailureKind::Unsupported => FAILURE_UNSUPPORTED,
                     FailureKind::Misuse => FAILURE_MISUSE,
                     FailureKind::Stopping => FAILURE_STOPPING,
+                    FailureKind::ClaimLost => FAILURE_CLAIM_LOST,
+                    FailureKind::Refused => FAILURE_REFUSED,
+                    FailureKind::Timeout => FAILURE_TIMEOUT,
+                    FailureKind::Unreachable => FAILURE_UNREACHABLE,
                     _ => FAILURE_INTERNAL,
                 };
                 (kind, 0, String::new(), String::new())
@@ -89,6 +97,10 @@ mod tests {
             FailureKind::Unsupported,
             FailureKind::Misuse,
             FailureKind::Stopping,
+            FailureKind::ClaimLost,
+            FailureKind::Refused,
+            FailureKind::Timeout,
+            FailureKind::Unreachable,
         ];
         for kind in kinds {
             let failure = Failure::new(kind, "why");

@@ -1,7 +1,10 @@
 //! What a module's handle is on this side: turns the binary interface into [`HostServices`] and back. No
 //! panic of a service leaves through the module, where it would end the process.
 
+#![expect(unsafe_code, reason = "reads in whose name a module calls, from a request that it shows")]
+
 use std::{
+    future::ready,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Weak},
@@ -15,16 +18,20 @@ use abi_stable::{
 };
 use async_ffi::{FfiFuture, FutureExt};
 use module_api::abi::{
-    HostBox, JobBox, RawDocument, RawDocuments, RawFailure, RawHost, RawHost_TO, RawLater, RawStoreAnswer, RawStoreOp,
-    STORE_DELETE, STORE_FIND, STORE_GET, STORE_INSERT, STORE_PUT,
+    HostBox, JobBox, RawAnswer, RawCall, RawDocument, RawDocuments, RawFailure, RawFetch, RawHeader, RawHost,
+    RawHost_TO, RawLater, RawStoreAnswer, RawStoreOp, STORE_DELETE, STORE_FIND, STORE_GET, STORE_INSERT, STORE_PUT,
 };
 
 use super::{
     fence::{Fence, Gate},
     generation::Generation,
-    origin::Origin,
+    lend::behalf,
+    origin::{Origin, Scope, scope_of},
     reply::polled,
-    services::{Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp},
+    services::{
+        Answer, Behalf, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall, ServiceFuture, StoreAction,
+        StoreAnswer, StoreOp,
+    },
 };
 
 /// The services of one instance as the module holds them.
@@ -54,6 +61,65 @@ impl HostHandle {
     }
 }
 
+impl HostHandle {
+    /// What the module's code is at on this thread.
+    fn scope(&self) -> Option<Scope> {
+        scope_of(self.origin.instance)
+    }
+
+    fn told(
+        &self,
+        ask: impl FnOnce(&Arc<dyn HostServices>) -> ServiceFuture<Result<(), Failure>>,
+    ) -> FfiFuture<RResult<(), RawFailure>> {
+        let answer = self.ask(|| -> ServiceFuture<_> { Box::pin(ready(Err(panicked()))) }, ask);
+        let fence = Fence::new(answer, &self.gate, || Err(panicked()));
+        async move { RResult::from(fence.await.map_err(Failure::into_raw)) }.into_ffi()
+    }
+
+    fn read_call(&self, call: RawCall) -> Result<ModuleCall, Failure> {
+        let as_module = call.behalf.is_null();
+        let behalf = if as_module {
+            // Deadline and depth are those of the work it is at, whoever's name it is in.
+            self.scope().map(|scope| Behalf {
+                subject: None,
+                roles: Arc::from([]),
+                request_id: scope.request_id,
+                deadline_millis: scope.deadline_millis,
+                depth: scope.depth,
+            })
+        } else {
+            // SAFETY: module-api makes the context from a request that it borrows until this call returns.
+            let found = unsafe { behalf(call.behalf, self.origin.instance) };
+            let foreign = || Failure::new(FailureKind::Misuse, "the request was not made to this instance");
+            Some(found.ok_or_else(foreign)?)
+        };
+        Ok(ModuleCall {
+            module: call.module.into_string(),
+            method: call.method.into_string(),
+            path: call.path.into_string(),
+            headers: read_headers(call.headers),
+            body: call.body.into_vec(),
+            behalf,
+            as_module,
+        })
+    }
+}
+
+fn read_headers(headers: RVec<RawHeader>) -> Vec<(String, String)> {
+    headers.into_iter().map(|header| (header.name.into_string(), header.value.into_string())).collect()
+}
+
+fn write_whole(answer: Answer) -> RawAnswer {
+    let headers = answer.headers.into_iter();
+    RawAnswer {
+        status: answer.status,
+        headers: headers
+            .map(|(name, value)| RawHeader { name: RString::from(name), value: RString::from(value) })
+            .collect(),
+        body: RVec::from(answer.body),
+    }
+}
+
 impl Drop for HostHandle {
     fn drop(&mut self) {
         let services = self.services.take();
@@ -72,7 +138,7 @@ fn stopping() -> Failure {
 }
 
 fn at_once<T: Send + 'static>(answer: T) -> FfiFuture<T> {
-    std::future::ready(answer).into_ffi()
+    ready(answer).into_ffi()
 }
 
 impl RawHost for HostHandle {
@@ -101,7 +167,15 @@ impl RawHost for HostHandle {
             Ok(op) => op,
             Err(failure) => return RawLater::Ready(RResult::RErr(failure.into_raw())),
         };
-        match self.ask(|| StoreAnswer::Ready(Err(panicked())), |services| services.store(op)) {
+        let claim = self.scope().and_then(|scope| scope.claim);
+        let asked = self.ask(
+            || StoreAnswer::Ready(Err(panicked())),
+            |services| match claim {
+                Some(claim) => services.store_under(claim, op),
+                None => services.store(op),
+            },
+        );
+        match asked {
             StoreAnswer::Ready(answer) => RawLater::Ready(write_answer(answer)),
             StoreAnswer::Pending(answer) => {
                 let fence = Fence::new(answer, &self.gate, || Err(panicked()));
@@ -116,16 +190,54 @@ impl RawHost for HostHandle {
         };
         let held = HeldJob { job, origin: self.origin.clone(), _generation: generation };
         let answer = self.ask(
-            || -> ServiceFuture<_> { Box::pin(std::future::ready(Err(panicked()))) },
+            || -> ServiceFuture<_> { Box::pin(ready(Err(panicked()))) },
             |services| services.blocking(Box::new(move || held.run())),
         );
         let fence = Fence::new(answer, &self.gate, || Err(panicked()));
         async move { RResult::from(fence.await.map_err(Failure::into_raw)) }.into_ffi()
     }
 
+    fn call(&self, call: RawCall) -> FfiFuture<RResult<ROption<RawAnswer>, RawFailure>> {
+        let call = match self.read_call(call) {
+            Ok(call) => call,
+            Err(failure) => return at_once(RResult::RErr(failure.into_raw())),
+        };
+        let answer = self.ask(|| -> ServiceFuture<_> { Box::pin(ready(Err(panicked()))) }, |it| it.call(call));
+        let fence = Fence::new(answer, &self.gate, || Err(panicked()));
+        async move {
+            let answered = fence.await.map(|answer| ROption::from(answer.map(write_whole)));
+            RResult::from(answered.map_err(Failure::into_raw))
+        }
+        .into_ffi()
+    }
+
+    fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>> {
+        let fetch = Fetch {
+            method: fetch.method.into_string(),
+            url: fetch.url.into_string(),
+            headers: read_headers(fetch.headers),
+            body: fetch.body.into_vec(),
+            timeout: (fetch.timeout != 0).then(|| Duration::from_millis(fetch.timeout)),
+        };
+        let answer = self.ask(|| -> ServiceFuture<_> { Box::pin(ready(Err(panicked()))) }, |it| it.fetch(fetch));
+        let fence = Fence::new(answer, &self.gate, || Err(panicked()));
+        async move { RResult::from(fence.await.map(write_whole).map_err(Failure::into_raw)) }.into_ffi()
+    }
+
+    fn publish(&self, name: RStr<'_>, body: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (claim, name, body) =
+            (self.scope().and_then(|scope| scope.claim), name.as_str().to_owned(), body.into_vec());
+        self.told(|services| services.publish(claim, name, body))
+    }
+
+    fn wake(&self, key: RStr<'_>, at: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (claim, key) = (self.scope().and_then(|scope| scope.claim), key.as_str().to_owned());
+        self.told(|services| services.wake(claim, key, at.into_option()))
+    }
+
     fn sleep(&self, millis: u64) -> FfiFuture<()> {
         let answer = self.ask(
-            || -> ServiceFuture<()> { Box::pin(std::future::ready(())) },
+            || -> ServiceFuture<()> { Box::pin(ready(())) },
             |services| services.sleep(Duration::from_millis(millis)),
         );
         Fence::new(answer, &self.gate, || ()).into_ffi()

@@ -13,14 +13,14 @@ use std::{
 
 use abi_stable::std_types::RResult;
 use async_ffi::{BorrowingFfiFuture, FfiFuture};
-use module_api::abi::{InstanceBox, RawFailure};
+use module_api::abi::{InstanceBox, RawEvent, RawFailure};
 
 use super::{
     call::{Call, CallRequest},
     generation::Generation,
-    origin::Origin,
+    origin::{Origin, Scope},
     reply::polled,
-    services::Failure,
+    services::{ClaimToken, Failure},
 };
 
 /// An instance of a module. Whatever runs in it holds it: a call, a cleanup, a streamed body.
@@ -64,13 +64,89 @@ impl Instance {
         Call::new(Arc::clone(self), request)
     }
 
-    /// Runs the module's `cleanup`. To be called once, when no request runs any more.
+    /// Runs one of the module's hooks. [`Hook::Cleanup`] is run once, when no request runs any more.
     ///
     /// # Errors
     ///
-    /// [`super::FailureKind::Panicked`] where it panicked.
-    pub fn cleanup(self: &Arc<Self>) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
-        Cleanup { running: None, begun: false, instance: Arc::clone(self) }
+    /// What the hook failed of; [`super::FailureKind::Panicked`] where it panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the hook's, at its last await.
+    pub fn run(self: &Arc<Self>, hook: Hook) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        let scope = match &hook {
+            Hook::Event { work, .. } | Hook::Wake { work, .. } => Some(Scope {
+                request_id: Arc::clone(&work.id),
+                deadline_millis: work.deadline_millis,
+                depth: 0,
+                claim: Some(work.claim),
+            }),
+            Hook::SettingsChanged | Hook::Health | Hook::Cleanup => None,
+        };
+        Running { running: None, hook: Some(hook), scope, instance: Arc::clone(self) }
+    }
+}
+
+/// What a module can be asked beside requests.
+#[derive(Debug)]
+pub enum Hook {
+    /// An event that it subscribes to.
+    Event {
+        /// Under which claim, until when.
+        work: ClaimedWork,
+        /// The same at each repetition.
+        event_id: String,
+        /// Who published it.
+        publisher: String,
+        /// As the publisher declares it.
+        name: String,
+        /// JSON.
+        body: Vec<u8>,
+        /// Milliseconds since the Unix epoch.
+        published_at: i64,
+        /// From 1.
+        attempt: u32,
+    },
+    /// A wake-up that it has set.
+    Wake {
+        /// Under which claim, until when.
+        work: ClaimedWork,
+        /// As it was set.
+        key: String,
+    },
+    /// The tenant's settings for the module are others now.
+    SettingsChanged,
+    /// Whether it can do its work.
+    Health,
+    /// Its end.
+    Cleanup,
+}
+
+/// What is handled beside requests: its name for the log, its claim, its deadline.
+#[derive(Debug, Clone)]
+pub struct ClaimedWork {
+    /// A UUID: stands where requests have their id.
+    pub id: Arc<str>,
+    /// Checked at each write.
+    pub claim: ClaimToken,
+    /// When the host gives up, in milliseconds since the Unix epoch.
+    pub deadline_millis: i64,
+}
+
+fn begin(object: &InstanceBox, hook: Hook) -> BorrowingFfiFuture<'_, RResult<(), RawFailure>> {
+    match hook {
+        Hook::Event { event_id, publisher, name, body, published_at, attempt, .. } => object.on_event(RawEvent {
+            id: event_id.into(),
+            publisher: publisher.into(),
+            name: name.into(),
+            body: body.into(),
+            published_at,
+            attempt,
+        }),
+        Hook::Wake { key, .. } => object.on_wake(key.into()),
+        Hook::SettingsChanged => object.settings_changed(),
+        Hook::Health => object.health(),
+        Hook::Cleanup => object.cleanup(),
     }
 }
 
@@ -94,30 +170,30 @@ pub(super) unsafe fn forget_borrow<T>(future: BorrowingFfiFuture<'_, T>) -> FfiF
 }
 
 // Fields are dropped in this order: the module's future before the instance it borrows from.
-struct Cleanup {
+struct Running {
     running: Option<FfiFuture<RResult<(), RawFailure>>>,
-    begun: bool,
+    hook: Option<Hook>,
+    scope: Option<Scope>,
     instance: Arc<Instance>,
 }
 
-impl Drop for Cleanup {
+impl Drop for Running {
     fn drop(&mut self) {
         let running = self.running.take();
-        self.instance.origin.within(None, || drop(running));
+        self.instance.origin.within(self.scope.as_ref(), || drop(running));
     }
 }
 
-impl Future for Cleanup {
+impl Future for Running {
     type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let (running, instance) = (&mut this.running, &this.instance);
-        let polled = instance.origin.within(None, || {
-            if !this.begun {
-                this.begun = true;
+        let polled = instance.origin.within(this.scope.as_ref(), || {
+            if let Some(hook) = this.hook.take() {
                 // SAFETY: `running` stands above `instance`, which it borrows from.
-                *running = Some(unsafe { forget_borrow(instance.object.cleanup()) });
+                *running = Some(unsafe { forget_borrow(begin(&instance.object, hook)) });
             }
             polled(running, cx)
         });

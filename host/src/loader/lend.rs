@@ -3,22 +3,24 @@
 
 #![expect(unsafe_code, reason = "gives out pointers into a request that the module holds")]
 
-use std::{ffi::c_void, mem::MaybeUninit};
+use std::{ffi::c_void, mem::MaybeUninit, sync::Arc};
 
 use abi_stable::std_types::{ROption, RSlice, RStr};
 use module_api::abi::{RawRequest, ReqPtr};
 
-use super::call::CallRequest;
+use super::{call::CallRequest, services::Behalf};
 
 /// A request and the view of it, which points into the request: hence always in a box of its own.
 struct Lent {
     request: CallRequest,
+    /// The number of the instance it was made to.
+    instance: u64,
     raw: MaybeUninit<RawRequest>,
 }
 
 /// Lends a request until the returned value is dropped, wherever that is.
-pub(super) fn lend(request: CallRequest) -> ReqPtr {
-    let lent = Box::into_raw(Box::new(Lent { request, raw: MaybeUninit::uninit() }));
+pub(super) fn lend(request: CallRequest, instance: u64) -> ReqPtr {
+    let lent = Box::into_raw(Box::new(Lent { request, instance, raw: MaybeUninit::uninit() }));
     // SAFETY: the box was just made, lives until `release`, and from here on is only read, but for `raw`,
     // which is written once below, before anybody else has the pointer.
     let request: &'static CallRequest = unsafe { &(*lent).request };
@@ -51,6 +53,23 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<CallRequest>();
 };
+
+/// In whose name a module asks that shows a request it holds; `None` where the request was made to another instance.
+///
+/// # Safety
+///
+/// `context` is the one of a `RawRequest` that is not released before this returns.
+pub(super) unsafe fn behalf(context: *const c_void, instance: u64) -> Option<Behalf> {
+    // SAFETY: `lend` made the context from a box that lives until `release`.
+    let lent = unsafe { &*context.cast::<Lent>() };
+    (lent.instance == instance).then(|| Behalf {
+        subject: lent.request.subject.clone(),
+        roles: Arc::clone(&lent.request.roles),
+        request_id: Arc::clone(&lent.request.request_id),
+        deadline_millis: lent.request.deadline_millis,
+        depth: lent.request.depth,
+    })
+}
 
 /// The request behind a context.
 ///
@@ -90,8 +109,6 @@ extern "C" fn release(context: *const c_void) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
 
     use super::*;
@@ -115,6 +132,7 @@ mod tests {
             subject: Some(Arc::from("anna")),
             roles: Arc::from([Arc::from("Admin"), Arc::from("Member")]),
             deadline_millis: 17,
+            depth: 0,
         };
         (request, id)
     }
@@ -122,7 +140,7 @@ mod tests {
     #[test]
     fn a_lent_request_reads_as_it_was_and_goes_when_it_is_released_on_another_thread() {
         let (request, id) = given();
-        let lent = lend(request);
+        let lent = lend(request, 1);
         std::thread::spawn(move || {
             let raw = lent.get();
             assert_eq!((raw.route, raw.deadline_millis), (3, 17));

@@ -43,12 +43,13 @@ pub use call::{Call, CallRequest};
 pub use error::{LoadError, Route};
 pub use footprint::sweep_this_thread;
 pub use generation::Generation;
-pub use instance::Instance;
+pub use instance::{ClaimedWork, Hook, Instance};
 pub use interpose::installed;
 pub use opening::{Loader, LoaderSettings, OpenRequest};
 pub use reaper::Sweeper;
 pub use reply::{Reply, ReplyBody, ReplyStream};
 pub use report::{GenerationInfo, LoaderReport, Outcome, ResidentGeneration};
 pub use services::{
-    BlockingJob, Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp,
+    Answer, Behalf, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall,
+    ServiceFuture, StoreAction, StoreAnswer, StoreOp,
 };

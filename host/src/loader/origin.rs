@@ -3,25 +3,48 @@
 
 #![expect(unsafe_code, reason = "a thread-local borrow that ends with the frame that lent it")]
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::services::ClaimToken;
 
 /// The tenant and the module of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) tenant: Arc<str>,
     pub(super) module: Arc<str>,
+    /// Tells the instance from all others of the process.
+    pub(super) instance: u64,
+}
+
+/// The piece of work that a module's code is at.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// For the log.
+    pub(super) request_id: Arc<str>,
+    /// When the host gives up on it, in milliseconds since the Unix epoch.
+    pub(super) deadline_millis: i64,
+    /// How many calls between modules are around it.
+    pub(super) depth: u8,
+    /// Under which it is handled; its writes are checked against it.
+    pub(super) claim: Option<ClaimToken>,
 }
 
 /// What the thread runs; the pointers are good while `depth` and they stand in the thread's cell.
 #[derive(Clone, Copy)]
 struct Current {
     origin: Option<*const Origin>,
-    request: Option<*const str>,
+    scope: Option<*const Scope>,
     /// How many spans of the module are entered.
     depth: u32,
 }
 
-const NOTHING: Current = Current { origin: None, request: None, depth: 0 };
+const NOTHING: Current = Current { origin: None, scope: None, depth: 0 };
 
 thread_local! {
     static CURRENT: Cell<Current> = const { Cell::new(NOTHING) };
@@ -37,12 +60,26 @@ impl Drop for Restore {
 }
 
 impl Origin {
-    /// Runs a module's code in the name of this tenant and module, and of a request where there is one.
-    pub(super) fn within<T>(&self, request: Option<&str>, run: impl FnOnce() -> T) -> T {
-        let current = Current { origin: Some(self), request: request.map(std::ptr::from_ref), depth: 0 };
+    /// For a new instance of a module.
+    pub(super) fn of(tenant: &str, module: &str) -> Self {
+        static INSTANCES: AtomicU64 = AtomicU64::new(1);
+        Self { tenant: tenant.into(), module: module.into(), instance: INSTANCES.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Runs a module's code in the name of this tenant and module, and of a piece of work where there is one.
+    pub(super) fn within<T>(&self, scope: Option<&Scope>, run: impl FnOnce() -> T) -> T {
+        let current = Current { origin: Some(self), scope: scope.map(std::ptr::from_ref), depth: 0 };
         let _restore = Restore(CURRENT.replace(current));
         run()
     }
+}
+
+/// The piece of work that this instance's code is at on this thread; `None` beside all work, as in a spawned task.
+pub(super) fn scope_of(instance: u64) -> Option<Scope> {
+    let current = CURRENT.get();
+    // SAFETY: as in `span`.
+    let (origin, scope) = unsafe { (&*current.origin?, &*current.scope?) };
+    (origin.instance == instance).then(|| scope.clone())
 }
 
 /// The span that holds tenant, module and request of the code that runs now; `None` where no module's code
@@ -52,8 +89,9 @@ pub(super) fn span() -> Option<tracing::Span> {
     let origin = current.origin.filter(|_| current.depth == 0)?;
     // SAFETY: `within` stores pointers to what it borrows, and its `Restore` takes them out of the cell before
     // that borrow ends; nothing else writes pointers into the cell, and the cell is this thread's alone.
-    let (origin, request) = unsafe { (&*origin, current.request.map(|request| &*request)) };
+    let (origin, scope) = unsafe { (&*origin, current.scope.map(|scope| &*scope)) };
     let (tenant, module): (&str, &str) = (&origin.tenant, &origin.module);
+    let request = scope.map(|scope| &*scope.request_id);
     Some(tracing::error_span!(target: "tenon", "request", tenant, module, request_id = request))
 }
 

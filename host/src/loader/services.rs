@@ -1,6 +1,6 @@
 //! What the host offers to an instance, in safe types: the loader turns it into the binary interface.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A future that is handed to a module. The loader fences its waker.
 pub type ServiceFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -21,6 +21,17 @@ pub trait HostServices: Send + Sync + 'static {
     fn random_id(&self) -> String;
     /// A question to the tenant's and module's collections.
     fn store(&self, op: StoreOp) -> StoreAnswer;
+    /// A question to the tenant's and module's collections, from a handler that runs under a claim: a write is carried
+    /// out only while the claim is held, else [`FailureKind::ClaimLost`].
+    fn store_under(&self, claim: ClaimToken, op: StoreOp) -> StoreAnswer;
+    /// A request to another module of the tenant; `None` where an optional one is absent.
+    fn call(&self, call: ModuleCall) -> ServiceFuture<Result<Option<Answer>, Failure>>;
+    /// A request to a host outside.
+    fn fetch(&self, fetch: Fetch) -> ServiceFuture<Result<Answer, Failure>>;
+    /// Stores an event for its subscribers; `body` is JSON.
+    fn publish(&self, claim: Option<ClaimToken>, name: String, body: Vec<u8>) -> ServiceFuture<Result<(), Failure>>;
+    /// Sets a wake-up to a time in milliseconds since the Unix epoch, or takes it back.
+    fn wake(&self, claim: Option<ClaimToken>, key: String, at: Option<i64>) -> ServiceFuture<Result<(), Failure>>;
     /// Runs a job on a thread where it may block; the answer comes after the job was dropped.
     fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>>;
     /// Completes after the time.
@@ -31,6 +42,75 @@ pub trait HostServices: Send + Sync + 'static {
     ///
     /// [`FailureKind::Stopping`] where the instance is being stopped.
     fn spawn(&self, task: ServiceFuture<Result<(), Failure>>) -> Result<(), Failure>;
+}
+
+/// Names the claim under which an event or a wake-up is handled: the delivery, and the number of the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimToken {
+    /// Which delivery.
+    pub delivery: i64,
+    /// Grows each time that the delivery is claimed.
+    pub fence: u64,
+}
+
+/// In whose name a module asks another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behalf {
+    /// Who asks; nobody where the module asks in its own name.
+    pub subject: Option<Arc<str>>,
+    /// Their roles.
+    pub roles: Arc<[Arc<str>]>,
+    /// A UUID.
+    pub request_id: Arc<str>,
+    /// When the host gives up on the request, in milliseconds since the Unix epoch.
+    pub deadline_millis: i64,
+    /// How many calls between modules are around it.
+    pub depth: u8,
+}
+
+/// A request of a module to another. Nothing of it is checked yet.
+#[derive(Debug, Clone)]
+pub struct ModuleCall {
+    /// The other module, as the caller named it.
+    pub module: String,
+    /// Upper case.
+    pub method: String,
+    /// Under the other module's base; a query may follow.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// Whose name; `None` for the module's own, beside all work.
+    pub behalf: Option<Behalf>,
+    /// Whether the module asks in its own name: then `behalf` has deadline, id and depth of the work it is at.
+    pub as_module: bool,
+}
+
+/// A request of a module to a host outside. Nothing of it is checked yet.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// Upper case.
+    pub method: String,
+    /// Whole.
+    pub url: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// `None` for the host's own limit.
+    pub timeout: Option<Duration>,
+}
+
+/// The answer to a [`ModuleCall`] or a [`Fetch`], whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
 }
 
 /// A job for a thread that may block. Holds the library until it was dropped.
@@ -126,6 +206,14 @@ pub enum FailureKind {
     Misuse,
     /// The instance is being stopped.
     Stopping,
+    /// Another host has taken over what is being handled.
+    ClaimLost,
+    /// The host's policy is against it.
+    Refused,
+    /// It did not end in time.
+    Timeout,
+    /// The other side could not be reached.
+    Unreachable,
 }
 
 impl Failure {

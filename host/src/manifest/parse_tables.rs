@@ -85,7 +85,12 @@ pub(super) fn settings(table: &Value<'_>, problems: &mut Problems) -> Option<ser
         table.wrong("must be a table: a JSON Schema written as TOML", problems);
         return None;
     }
-    json::from_toml(table, problems)
+    let schema = json::from_toml(table, problems)?;
+    if let Err(error) = jsonschema::validator_for(&schema) {
+        table.wrong(&format!("is no JSON Schema: {}: {error}", error.instance_path()), problems);
+        return None;
+    }
+    Some(schema)
 }
 
 /// A name of a model: a letter, then letters, digits and `_`.

@@ -67,6 +67,8 @@ codes! {
     RouteConflict "ROUTE_CONFLICT" 409 "Another module has the same base path";
     FlagNotFound "FLAG_NOT_FOUND" 404 "No such flag";
     FlagInvalid "FLAG_INVALID" 422 "The flag's name or value is invalid";
+    SettingsInvalid "SETTINGS_INVALID" 422 "The settings do not fit the module";
+    DeadLetterNotFound "DEAD_LETTER_NOT_FOUND" 404 "No such dead letter";
     PreconditionFailed "PRECONDITION_FAILED" 412 "It was changed in the meantime";
     PreconditionRequired "PRECONDITION_REQUIRED" 428 "The request must say which revision it is based on";
     StoreUnavailable "STORE_UNAVAILABLE" 503 "The store is unavailable";

@@ -53,6 +53,8 @@ fn one_of_each() -> Vec<Problem> {
         Problem::route_conflict(&tasks, "/api/v1/tasks", &core),
         Problem::flag_not_found("bulk"),
         Problem::flag_invalid(&["`a b` is no flag name"]),
+        Problem::settings_invalid(&tasks, &["/port: must be a number"]),
+        Problem::dead_letter_not_found("7"),
         Problem::precondition_failed(17),
         Problem::precondition_required(),
         Problem::store_unavailable(),
@@ -100,6 +102,8 @@ fn each_code_has_its_status_and_text() {
     409 ROUTE_CONFLICT Module tasks cannot serve /api/v1/tasks: it conflicts with module hr-core
     404 FLAG_NOT_FOUND Flag not found: bulk
     422 FLAG_INVALID Invalid flag: `a b` is no flag name
+    422 SETTINGS_INVALID Invalid settings for tasks: /port: must be a number
+    404 DEAD_LETTER_NOT_FOUND Dead letter not found: 7
     412 PRECONDITION_FAILED It was changed in the meantime and has revision 17 now
     428 PRECONDITION_REQUIRED Send If-Match with the revision that was read
     503 STORE_UNAVAILABLE The store is unavailable

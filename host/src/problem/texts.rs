@@ -219,6 +219,17 @@ impl Problem {
             .with_member("problems", texts(problems))
     }
 
+    /// [`Code::SettingsInvalid`]; member `problems` lists all that is wrong.
+    pub fn settings_invalid<T: Display>(module: &ModuleName, problems: &[T]) -> Self {
+        Self::new(Code::SettingsInvalid, format!("Invalid settings for {module}: {}", joined(problems, "; ")))
+            .with_member("problems", texts(problems))
+    }
+
+    /// [`Code::DeadLetterNotFound`].
+    pub fn dead_letter_not_found(id: &str) -> Self {
+        Self::new(Code::DeadLetterNotFound, format!("Dead letter not found: {}", shortened(id)))
+    }
+
     /// [`Code::PreconditionFailed`]; member `revision` is the one that is there now.
     pub fn precondition_failed(revision: u64) -> Self {
         Self::new(Code::PreconditionFailed, format!("It was changed in the meantime and has revision {revision} now"))

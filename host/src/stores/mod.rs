@@ -3,6 +3,7 @@
 //! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
 //! nothing of what runs.
 
+mod delivery;
 mod document;
 mod entries;
 mod query;
@@ -18,6 +19,9 @@ pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use delivery::{
+    Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
+};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use query::{FieldRange, Find, FindError, Scalar};
 pub use sqlite::{OpenError, SqliteStore};
@@ -78,6 +82,9 @@ pub enum StoreError {
     /// A foreign program wrote something into a tenant's document that can't be understood.
     #[error(transparent)]
     Tenant(#[from] TenantDocumentError),
+    /// Somebody else has claimed what was being handled, or it is gone.
+    #[error("the claim is no longer held")]
+    ClaimLost,
     /// What was to be stored is no JSON object.
     #[error("a document must be a JSON object: {0}")]
     NotAnObject(String),
@@ -104,7 +111,7 @@ fn is_document_id(id: &str) -> bool {
 /// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
 /// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
 /// 4096 bytes, else [`StoreError::ValueTooLong`].
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Deliveries {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
 

@@ -46,6 +46,11 @@ impl RequestId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
+    /// The id of a request that goes on inside the host, from its text; `None` where that is no UUID.
+    pub fn of(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
+    }
+
     /// When it was made, in milliseconds since the Unix epoch; its first 48 bits.
     pub fn unix_millis(self) -> i64 {
         (self.0.as_u128() >> 80) as i64

@@ -3,12 +3,14 @@
 
 use jiff::Timestamp;
 use semver::VersionReq;
+use serde_json::{Map, Value};
 
 use super::{desire::desire, error::TenancyError};
 use crate::{
     catalog::{Candidate, Catalog, text},
     flags::{FlagChange, apply_changes},
     names::ModuleName,
+    settings,
     stores::{EnabledModule, Isolation, TenantDocument, TenantStatus},
 };
 
@@ -39,8 +41,26 @@ pub enum Change {
     Rename(String),
     /// Changes the tenant's own flag values; all of them, or none where one is refused.
     SetFlags(Vec<FlagChange>),
+    /// Changes the tenant's settings for a module; the result must fit the module's schema.
+    SetSettings {
+        /// Which; it need not be enabled yet.
+        module: ModuleName,
+        /// How.
+        change: SettingsChange,
+    },
     /// Nothing but a proof that each enabled module runs.
     Load,
+}
+
+/// How settings change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SettingsChange {
+    /// They are these now.
+    Replace(Map<String, Value>),
+    /// These are merged into what is there; null takes a field away.
+    Merge(Map<String, Value>),
+    /// There are none any more.
+    Remove,
 }
 
 /// What enabling does about required modules that are not enabled.
@@ -149,6 +169,7 @@ pub(super) fn edit(
             apply_changes(&mut edit.document.feature_flags, changes, |flag, value| declared.check(flag, value))
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }
+        Change::SetSettings { module, change } => set_settings(&mut edit.document, module, change, catalog)?,
         Change::Load => {
             if edit.document.status == TenantStatus::Suspended {
                 return Err(TenancyError::TenantSuspended(before.id.clone()));
@@ -163,6 +184,38 @@ pub(super) fn edit(
     Ok(edit)
 }
 
+fn set_settings(
+    document: &mut TenantDocument,
+    module: &ModuleName,
+    change: &SettingsChange,
+    catalog: &Catalog,
+) -> Result<(), TenancyError> {
+    let is_enabled = document.enabled_modules.iter().any(|enabled| enabled.module == *module);
+    if catalog.get(module.as_str()).is_empty() && !is_enabled {
+        return Err(TenancyError::ModuleNotFound(module.clone()));
+    }
+    let before = document.settings.get(module.as_str()).and_then(Value::as_object);
+    let after = match change {
+        SettingsChange::Remove => {
+            document.settings.remove(module.as_str());
+            return Ok(());
+        }
+        SettingsChange::Replace(settings) => settings.clone(),
+        SettingsChange::Merge(patch) => {
+            let mut settings = before.cloned().unwrap_or_default();
+            settings::merge(&mut settings, patch);
+            settings
+        }
+    };
+    // The version that runs is the newest that the tenant's range allows; without one, the newest there is.
+    let candidate = newest(document, catalog, module).or_else(|| catalog.get(module.as_str()).first().map(|it| &**it));
+    let schema = candidate.and_then(|candidate| candidate.manifest.settings.as_ref());
+    settings::check(schema, &after)
+        .map_err(|problems| TenancyError::SettingsInvalid { module: module.clone(), problems })?;
+    document.settings.insert(module.to_string(), Value::Object(after));
+    Ok(())
+}
+
 fn entry(module: &ModuleName, version: VersionReq, isolation: Isolation, actor: &str, now: Timestamp) -> EnabledModule {
     EnabledModule {
         module: module.clone(),
@@ -170,7 +223,7 @@ fn entry(module: &ModuleName, version: VersionReq, isolation: Isolation, actor: 
         isolation,
         enabled_at: Some(now),
         enabled_by: Some(actor.to_owned()),
-        unknown: serde_json::Map::new(),
+        unknown: Map::new(),
     }
 }
 
@@ -293,7 +346,7 @@ mod tests {
             settings: BTreeMap::new(),
             revision: 3,
             updated_at: None,
-            unknown: serde_json::Map::new(),
+            unknown: Map::new(),
         }
     }
 

@@ -15,14 +15,19 @@ use tokio::{
 
 use super::{
     command::Command,
+    deliveries::{Bell, DeliverySettings},
     error::{TenancyError, chain},
     generations::Generations,
     running::{AbortOnDrop, RetireTimes, Running},
+    seams::Seams,
     services::{TenantServices, TenantView, collections_of},
+    snapshot::Slot,
 };
 use crate::{
     catalog::Candidate,
+    loader::{FailureKind, Hook},
     names::TenantId,
+    settings::Secrets,
     stores::{Isolation, Store, StoreError},
 };
 
@@ -43,6 +48,10 @@ pub struct TenancySettings {
     pub retry_after: Duration,
     /// How many instances may be in the making at once; at least 1.
     pub start_concurrency: usize,
+    /// How events and wake-ups are delivered.
+    pub deliveries: DeliverySettings,
+    /// Where the secrets are that settings refer to.
+    pub secrets: Secrets,
 }
 
 /// What one module may take of the host, for each tenant.
@@ -71,6 +80,10 @@ pub(super) struct Context {
     pub(super) jobs: Handle,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) limits_of: LimitsOf,
+    /// Who carries out what modules ask of each other and of the world.
+    pub(super) seams: Arc<Seams>,
+    /// Rings where something was put up for delivery.
+    pub(super) bell: Arc<Bell>,
     /// Instances on their way out; the supervisor counts them down.
     pub(super) retiring: AtomicUsize,
     /// Requests that were cut by drain deadlines.
@@ -103,6 +116,8 @@ impl Context {
             jobs,
             commands,
             limits_of,
+            seams: Arc::default(),
+            bell: Arc::default(),
             retiring,
             cut,
             tick,
@@ -141,6 +156,7 @@ impl Context {
             Arc::clone(&self.store),
             self.background.clone(),
             view,
+            (self.settings.secrets.clone(), Arc::clone(&self.seams), Arc::clone(&self.bell)),
             Box::new(move |failure| {
                 tracing::error!(tenant = %of, %failure, "a task of an instance failed");
                 let _ = commands.send(Command::Broken { tenant: of.clone(), slot, serial });
@@ -158,6 +174,10 @@ impl Context {
             let mut initializing = AbortOnDrop(self.background.spawn(generation.initialize(services.clone())));
             let made = (&mut initializing.0).await.map_err(|error| failed(error.to_string()))?;
             let instance = made.map_err(|failure| failed(format!("initialize failed: {failure}")))?;
+            let instance = Arc::new(instance);
+            let mut asking = AbortOnDrop(self.background.spawn(instance.run(Hook::Health)));
+            let health = (&mut asking.0).await.map_err(|error| failed(error.to_string()))?;
+            health.map_err(|failure| failed(format!("health failed: {failure}")))?;
             let tick = self.tick.load(Ordering::Relaxed);
             Ok(Arc::new(Running::new(instance, Arc::clone(&services), &candidate.manifest, serial, tick)))
         };
@@ -170,6 +190,30 @@ impl Context {
             services.stop_tasks(self.settings.retire.cut).await;
         }
         made
+    }
+
+    /// Tells the instance in a slot that its settings are others now, unless it is leaving. A lease keeps it until the
+    /// hook has ended.
+    pub(super) fn settings_changed(&self, tenant: &TenantId, slot: &Slot) {
+        let Ok(Some(lease)) = slot.lease(self.tick.load(Ordering::Relaxed)) else { return };
+        let slot = slot.serial;
+        let (commands, tenant, limit) = (self.commands.clone(), tenant.clone(), self.settings.initialize);
+        self.background.spawn(async move {
+            let told = tokio::select! {
+                told = tokio::time::timeout(limit, lease.run(Hook::SettingsChanged)) => told,
+                () = lease.was_cut() => return,
+            };
+            match told {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => {
+                    tracing::error!(%tenant, %failure, "settings_changed failed");
+                    if matches!(failure.kind, FailureKind::Panicked { .. }) {
+                        let _ = commands.send(Command::Broken { tenant, slot, serial: lease.serial() });
+                    }
+                }
+                Err(_) => tracing::error!(%tenant, deadline = ?limit, "settings_changed did not end in time"),
+            }
+        });
     }
 
     /// Takes an instance out of service; completes when it is gone.

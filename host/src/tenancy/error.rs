@@ -85,6 +85,14 @@ pub enum TenancyError {
     /// Flags have names or values that can't be; all that is wrong.
     #[error("{}", .0.join("; "))]
     FlagInvalid(Vec<String>),
+    /// Settings do not fit the module's schema; all that is wrong, without values.
+    #[error("settings for `{module}`: {}", problems.join("; "))]
+    SettingsInvalid {
+        /// Whose schema.
+        module: ModuleName,
+        /// With their places.
+        problems: Vec<String>,
+    },
     /// A flag that is neither set nor declared.
     #[error("the tenant has not set flag `{0}`")]
     FlagNotFound(String),
@@ -117,6 +125,7 @@ impl TenancyError {
             Self::TenantSuspended(_) => "TENANT_SUSPENDED",
             Self::Precondition { .. } | Self::HasData { .. } => "PRECONDITION_FAILED",
             Self::FlagInvalid(_) => "FLAG_INVALID",
+            Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
             Self::FlagNotFound(_) => "FLAG_NOT_FOUND",
             Self::StoreUnavailable(_) => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",

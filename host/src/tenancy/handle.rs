@@ -1,7 +1,7 @@
 //! The handle through which everybody else reads what runs and asks for changes.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use super::{
     generations::Generations,
     job::Report,
     running::Lease,
+    seams::{CallModules, FetchOutside},
     snapshot::{Bases, TenantSnapshot},
     supervisor::Supervisor,
 };
@@ -106,7 +107,25 @@ impl Tenancy {
             runtime.block_on(supervisor.run(received));
             runtime.shutdown_background();
         })?;
-        Ok(Self { shared, context, commands })
+        let tenancy = Self { shared, context, commands };
+        tenancy.context.jobs.spawn(super::deliveries::run(tenancy.clone()));
+        Ok(tenancy)
+    }
+
+    /// Hands in who carries out calls between modules. Held weakly; the first one stays.
+    pub fn calls_through(&self, calls: &Arc<impl CallModules>) {
+        let weak: Weak<dyn CallModules> = Arc::downgrade(calls) as Weak<dyn CallModules>;
+        let _ = self.context.seams.calls.set(weak);
+    }
+
+    /// Hands in who carries out requests to hosts outside. The first one stays.
+    pub fn fetches_through(&self, outside: Arc<dyn FetchOutside>) {
+        let _ = self.context.seams.outside.set(outside);
+    }
+
+    /// Looks for due events and wake-ups now, as after a dead letter was made due again.
+    pub fn look_for_deliveries(&self) {
+        self.context.bell.ring();
     }
 
     /// A tenant's picture, where it is in memory. Takes no lock.
@@ -199,6 +218,21 @@ impl Tenancy {
         self.work(id, Work::Change { change, precondition, actor: actor.to_owned(), mode }).await
     }
 
+    /// Reads a tenant again from the store and lets what runs follow, as after a foreign program has changed it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tenancy::load`], and what stood in the way of following.
+    pub async fn refresh(&self, id: &TenantId) -> Result<Report, TenancyError> {
+        self.work(id, Work::Reconcile).await
+    }
+
+    /// Whether an instance of a module is in service for a tenant.
+    pub fn is_loaded(&self, id: &TenantId, module: &str) -> bool {
+        let snapshot = self.snapshot(id.as_str());
+        snapshot.is_some_and(|it| it.slot(module).is_some_and(|slot| slot.running().is_some()))
+    }
+
     /// Makes a tenant.
     ///
     /// # Errors
@@ -264,6 +298,7 @@ impl Tenancy {
 
     /// Takes everything out of service and ends the supervisor; completes when the last instance is gone.
     pub async fn shutdown(&self) {
+        self.context.bell.end();
         let (reply, done) = oneshot::channel();
         let _ = self.commands.send(Command::Shutdown { reply });
         let _ = done.await;

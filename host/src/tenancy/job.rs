@@ -252,7 +252,11 @@ async fn prepare(
     for name in &state.plan.start {
         let found = state.desire.modules.iter().find(|(candidate, _)| candidate.name == *name);
         let Some((candidate, isolation)) = found else { continue };
-        let view = TenantView { document: Arc::clone(&state.document), flags: Arc::clone(&state.flags) };
+        let view = TenantView {
+            document: Arc::clone(&state.document),
+            flags: Arc::clone(&state.flags),
+            peers: state.desire.modules.iter().map(|(candidate, _)| Arc::clone(candidate)).collect(),
+        };
         let (candidate, isolation) = (Arc::clone(candidate), *isolation);
         // A kept slot gets its first instance; a changed one is a slot of its own.
         let before = actual.get(name);

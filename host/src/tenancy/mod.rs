@@ -4,6 +4,7 @@
 mod change;
 mod command;
 mod context;
+mod deliveries;
 mod desire;
 mod error;
 mod gate;
@@ -15,6 +16,7 @@ mod publish;
 mod report;
 mod routes;
 mod running;
+mod seams;
 mod services;
 mod snapshot;
 mod starts;
@@ -26,9 +28,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use change::{Change, Dependencies, Dependents};
+pub use change::{Change, Dependencies, Dependents, SettingsChange};
 pub use command::Mode;
 pub use context::{LimitsOf, ModuleLimits, TenancySettings};
+pub use deliveries::DeliverySettings;
 pub use error::TenancyError;
 pub use handle::{Lent, NewTenant, Tenancy, Unlent};
 pub use job::Report;
@@ -36,6 +39,7 @@ pub use plan::Plan;
 pub use report::{ModuleState, ModuleStatus, TenancyStats, TenantReport};
 pub use routes::{Looked, RouteMatch, RouteTable};
 pub use running::{Lease, RetireTimes};
+pub use seams::{Asker, CallModules, FetchOutside};
 pub use snapshot::{ModuleProblem, Slot, TenantSnapshot};
 
 use crate::{catalog::Catalog, names::TenantId};

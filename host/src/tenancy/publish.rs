@@ -47,10 +47,16 @@ impl Supervisor {
             })
             .collect();
         superfluous.extend(state.started.into_values().map(|(_, running)| running));
-        let view = Arc::new(TenantView { document: Arc::clone(&state.document), flags: Arc::clone(&state.flags) });
+        let view = Arc::new(TenantView {
+            document: Arc::clone(&state.document),
+            flags: Arc::clone(&state.flags),
+            peers: slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
+        });
         for slot in &slots {
-            if let Some(running) = slot.running.load().as_ref() {
-                running.services().show(Arc::clone(&view));
+            if let Some(running) = slot.running.load().as_ref()
+                && running.services().show(Arc::clone(&view))
+            {
+                self.context.settings_changed(id, slot);
             }
         }
         let candidates: Vec<_> = slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect();

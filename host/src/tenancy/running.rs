@@ -15,7 +15,7 @@ use super::{
     services::TenantServices,
 };
 use crate::{
-    loader::{Call, CallRequest, Instance},
+    loader::{Call, CallRequest, Failure, Hook, Instance},
     manifest::{Endpoint, Manifest},
 };
 
@@ -37,7 +37,7 @@ pub struct Running {
 
 impl Running {
     pub(super) fn new(
-        instance: Instance,
+        instance: Arc<Instance>,
         services: Arc<TenantServices>,
         manifest: &Manifest,
         serial: u64,
@@ -51,7 +51,7 @@ impl Running {
         };
         Self {
             handlers: endpoints.iter().map(handler).collect(),
-            instance: Arc::new(instance),
+            instance,
             services,
             gate: Gate::open(tick),
             serial,
@@ -120,7 +120,7 @@ impl Running {
         }
         self.services.stop_tasks(times.cut).await;
         let mut cleaning = AbortOnDrop(background.spawn(async move {
-            let cleaned = self.instance.cleanup().await;
+            let cleaned = self.instance.run(Hook::Cleanup).await;
             // The last one drops the instance, which is module code too.
             drop(self);
             cleaned
@@ -167,6 +167,11 @@ impl Lease {
         let handler = self.running.handlers.get(request.route as usize);
         request.route = handler.copied().unwrap_or(u32::MAX);
         self.running.instance.call(request)
+    }
+
+    /// Runs a hook of the module. The future keeps the instance by itself.
+    pub(super) fn run(&self, hook: Hook) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        self.running.instance.run(hook)
     }
 
     /// Completes when the request must give up, because the drain deadline has passed.

@@ -3,25 +3,35 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::error::chain;
+use super::{
+    deliveries::Bell,
+    error::chain,
+    seams::{Asker, Seams, failed},
+    snapshot::TenantSnapshot,
+};
 use crate::{
+    catalog::Candidate,
     flags::FlagSet,
     loader::{
-        BlockingJob, Documents, Failure, FailureKind, HostServices, ServiceFuture, StoreAction, StoreAnswer, StoreOp,
+        Answer, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall,
+        ServiceFuture, StoreAction, StoreAnswer, StoreOp,
     },
-    manifest::Manifest,
+    manifest::{Manifest, Outbound},
     names::{ModuleName, TenantId},
-    stores::{CollectionKey, Find, ModelFields, Store, StoreError, TenantDocument},
+    settings::{self, FieldPath, Secrets},
+    stores::{Claim, CollectionKey, DocumentWrite, Find, ModelFields, NewEvent, Store, StoreError, TenantDocument},
 };
 
 /// What a module sees of its tenant's document; replaced as a whole when the document changes.
@@ -29,6 +39,18 @@ use crate::{
 pub(super) struct TenantView {
     pub(super) document: Arc<TenantDocument>,
     pub(super) flags: Arc<FlagSet>,
+    /// The modules that run for the tenant, as far as others see them.
+    pub(super) peers: Arc<[Arc<Candidate>]>,
+}
+
+impl TenantView {
+    pub(super) fn of(snapshot: &TenantSnapshot) -> Self {
+        Self {
+            document: Arc::clone(&snapshot.document),
+            flags: Arc::clone(&snapshot.flags),
+            peers: snapshot.slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
+        }
+    }
 }
 
 /// Told when a task of an instance has panicked.
@@ -43,6 +65,13 @@ pub(super) struct TenantServices {
     store: Arc<dyn Store>,
     background: Handle,
     view: ArcSwap<TenantView>,
+    manifest: Arc<Manifest>,
+    outbound: Arc<[Outbound]>,
+    secrets: Secrets,
+    /// Which settings are secret.
+    secret_fields: Vec<FieldPath>,
+    seams: Arc<Seams>,
+    bell: Arc<Bell>,
     /// `None` once the instance is being stopped.
     tasks: Mutex<Option<Vec<JoinHandle<()>>>>,
     tasks_running: Arc<AtomicUsize>,
@@ -58,10 +87,11 @@ impl fmt::Debug for TenantServices {
 impl TenantServices {
     pub(super) fn new(
         tenant: TenantId,
-        manifest: &Manifest,
+        manifest: &Arc<Manifest>,
         store: Arc<dyn Store>,
         background: Handle,
         view: Arc<TenantView>,
+        (secrets, seams, bell): (Secrets, Arc<Seams>, Arc<Bell>),
         on_task_panic: OnTaskPanic,
     ) -> Self {
         Self {
@@ -71,14 +101,23 @@ impl TenantServices {
             store,
             background,
             view: ArcSwap::new(view),
+            manifest: Arc::clone(manifest),
+            outbound: manifest.outbound.clone().into(),
+            secret_fields: manifest.settings.as_ref().map(settings::secret_fields).unwrap_or_default(),
+            secrets,
+            seams,
+            bell,
             tasks: Mutex::new(Some(Vec::new())),
             tasks_running: Arc::default(),
             on_task_panic: Arc::new(on_task_panic),
         }
     }
 
-    pub(super) fn show(&self, view: Arc<TenantView>) {
-        self.view.store(view);
+    /// Shows the module another picture of its tenant; says whether its settings are others now.
+    pub(super) fn show(&self, view: Arc<TenantView>) -> bool {
+        let before = self.view.swap(Arc::clone(&view));
+        let module = self.module.as_str();
+        before.document.settings.get(module) != view.document.settings.get(module)
     }
 
     pub(super) fn tasks_running(&self) -> usize {
@@ -133,7 +172,15 @@ impl HostServices for TenantServices {
 
     fn settings(&self) -> String {
         let view = self.view.load();
-        view.document.settings.get(self.module.as_str()).map_or_else(|| "{}".to_owned(), ToString::to_string)
+        let Some(settings) = view.document.settings.get(self.module.as_str()) else { return "{}".to_owned() };
+        if self.secret_fields.is_empty() {
+            return settings.to_string();
+        }
+        let mut settings = settings.clone();
+        for missing in settings::resolve(&mut settings, &self.secret_fields, &self.secrets) {
+            tracing::warn!(tenant = %self.tenant, module = %self.module, "a secret can't be had: {missing}");
+        }
+        settings.to_string()
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
@@ -155,6 +202,111 @@ impl HostServices for TenantServices {
         };
         let store = Arc::clone(&self.store);
         StoreAnswer::Pending(Box::pin(async move { carry_out(&*store, &key, &fields, op.action).await }))
+    }
+
+    fn store_under(&self, claim: ClaimToken, op: StoreOp) -> StoreAnswer {
+        let (key, fields) = match self.collection(&op.model) {
+            Ok(found) => found,
+            Err(failure) => return StoreAnswer::Ready(Err(failure)),
+        };
+        let (store, claim) = (Arc::clone(&self.store), claim_of(claim));
+        let write = match op.action {
+            StoreAction::Insert { id, body } => DocumentWrite::Insert { id, body },
+            StoreAction::Put { id, body, revision } => DocumentWrite::Put { id, body, expected: revision },
+            StoreAction::Delete { id, revision } => DocumentWrite::Delete { id, expected: revision },
+            read @ (StoreAction::Get { .. } | StoreAction::Find { .. }) => {
+                return StoreAnswer::Pending(Box::pin(async move { carry_out(&*store, &key, &fields, read).await }));
+            }
+        };
+        StoreAnswer::Pending(Box::pin(async move {
+            let (id, is_gone) = match &write {
+                DocumentWrite::Insert { id, .. } | DocumentWrite::Put { id, .. } => (id.clone(), false),
+                DocumentWrite::Delete { id, .. } => (id.clone(), true),
+            };
+            let revision = store.write_under(claim, &key, &fields, write).await.map_err(failure_of)?;
+            let documents = if is_gone { Vec::new() } else { vec![(id, revision, Vec::new())] };
+            Ok(Documents { documents, next: None })
+        }))
+    }
+
+    fn call(&self, mut call: ModuleCall) -> ServiceFuture<Result<Option<Answer>, Failure>> {
+        let Some((to, dependency)) = self.manifest.dependencies.iter().find(|(name, _)| name.as_str() == call.module)
+        else {
+            return failed(FailureKind::Misuse, format!("module `{}` is not among the dependencies", call.module));
+        };
+        let depth = call.behalf.as_ref().map_or(0, |behalf| behalf.depth) + 1;
+        if depth > MAX_CALL_DEPTH {
+            let text = format!("more than {MAX_CALL_DEPTH} calls between modules are inside each other");
+            return failed(FailureKind::Misuse, text);
+        }
+        if let Some(behalf) = &mut call.behalf {
+            behalf.depth = depth;
+        }
+        let is_there = self.view.load().peers.iter().any(|peer| peer.name == *to);
+        if !is_there {
+            if dependency.optional {
+                return Box::pin(std::future::ready(Ok(None)));
+            }
+            return failed(FailureKind::Unreachable, format!("module `{to}` does not run for the tenant"));
+        }
+        let asker = Asker { tenant: self.tenant.clone(), module: self.module.clone() };
+        let (calling, background) = (self.seams.call(asker, to.clone(), call), self.background.clone());
+        Box::pin(Within { background, future: Box::pin(async move { calling.await.map(Some) }) })
+    }
+
+    fn fetch(&self, fetch: Fetch) -> ServiceFuture<Result<Answer, Failure>> {
+        let asker = Asker { tenant: self.tenant.clone(), module: self.module.clone() };
+        let fetching = self.seams.fetch(asker, Arc::clone(&self.outbound), fetch);
+        Box::pin(Within { background: self.background.clone(), future: fetching })
+    }
+
+    fn publish(&self, claim: Option<ClaimToken>, name: String, body: Vec<u8>) -> ServiceFuture<Result<(), Failure>> {
+        if !self.manifest.publishes.iter().any(|event| event.as_str() == name) {
+            let text = format!("event `{name}` is not listed under `publishes` in the manifest");
+            return failed(FailureKind::Misuse, text);
+        }
+        let view = self.view.load();
+        let subscribes = |peer: &&Arc<Candidate>| {
+            let mut wanted = peer.manifest.subscribes.iter();
+            wanted.any(|wanted| wanted.module == self.module && wanted.event.as_str() == name)
+        };
+        let subscribers: Vec<_> = view.peers.iter().filter(subscribes).map(|peer| peer.name.clone()).collect();
+        if subscribers.is_empty() && claim.is_none() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let event = NewEvent {
+            tenant: self.tenant.clone(),
+            publisher: self.module.clone(),
+            name,
+            event_id: self.random_id(),
+            body,
+            published_at: self.now_millis(),
+            subscribers,
+        };
+        let (store, bell) = (Arc::clone(&self.store), Arc::clone(&self.bell));
+        Box::pin(async move {
+            store.publish(event, claim.map(claim_of)).await.map_err(failure_of)?;
+            bell.ring();
+            Ok(())
+        })
+    }
+
+    fn wake(&self, claim: Option<ClaimToken>, key: String, at: Option<i64>) -> ServiceFuture<Result<(), Failure>> {
+        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+            let text = format!("the key of a wake-up has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
+            return failed(FailureKind::Misuse, text);
+        }
+        let (store, bell, claim) = (Arc::clone(&self.store), Arc::clone(&self.bell), claim.map(claim_of));
+        let (tenant, module) = (self.tenant.clone(), self.module.clone());
+        Box::pin(async move {
+            match at {
+                Some(at) => store.set_wake(&tenant, &module, &key, at, claim).await,
+                None => store.cancel_wake(&tenant, &module, &key, claim).await,
+            }
+            .map_err(failure_of)?;
+            bell.ring();
+            Ok(())
+        })
     }
 
     fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>> {
@@ -194,6 +346,33 @@ impl HostServices for TenantServices {
         tasks.retain(|task| !task.is_finished());
         tasks.push(spawned);
         Ok(())
+    }
+}
+
+/// How many calls between modules may be inside each other.
+const MAX_CALL_DEPTH: u8 = 8;
+
+/// The longest key of a wake-up: that of a document's id.
+const MAX_KEY_BYTES: usize = 256;
+
+fn claim_of(token: ClaimToken) -> Claim {
+    Claim { delivery: token.delivery, fence: token.fence }
+}
+
+/// A future that is polled inside the background runtime, whichever thread does so: its timers and sockets are
+/// registered there.
+struct Within<T> {
+    background: Handle,
+    future: ServiceFuture<T>,
+}
+
+impl<T> Future for Within<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        let _entered = this.background.enter();
+        this.future.as_mut().poll(cx)
     }
 }
 
@@ -250,6 +429,7 @@ fn failure_of(error: StoreError) -> Failure {
         StoreError::Exists(_) => FailureKind::Exists,
         StoreError::Missing(_) => FailureKind::Missing,
         StoreError::Revision { .. } => FailureKind::Revision,
+        StoreError::ClaimLost => FailureKind::ClaimLost,
         StoreError::NotUnique { field } => FailureKind::NotUnique { field: field.clone() },
         StoreError::Unavailable(source) => {
             tracing::error!("the store is unavailable: {}", chain(&**source));

@@ -45,10 +45,7 @@ impl Supervisor {
                 tenant.starts += 1;
                 let (context, id) = (Arc::clone(&self.context), id.clone());
                 self.context.jobs.spawn(async move {
-                    let view = Arc::new(TenantView {
-                        document: Arc::clone(&snapshot.document),
-                        flags: Arc::clone(&snapshot.flags),
-                    });
+                    let view = Arc::new(TenantView::of(&snapshot));
                     // A task of its own inside, so that a panic of ours still answers those who wait.
                     let (inner, of, module) = (Arc::clone(&context), id.clone(), slot.candidate.name.clone());
                     let starting =
@@ -76,19 +73,15 @@ impl Supervisor {
             self.forget_if_empty(id);
             return;
         };
-        let mut superfluous = None;
+        let (mut superfluous, mut has_other_settings) = (None, false);
         let waiting = tenant.starting.remove(&serial).unwrap_or_default();
         let answer = match made {
             Ok(running) => {
                 tenant.failed.remove(&serial);
                 slot.failure.store(None);
                 // The document may have changed since the start began.
-                if let Some(snapshot) = &tenant.snapshot {
-                    running.services().show(Arc::new(TenantView {
-                        document: Arc::clone(&snapshot.document),
-                        flags: Arc::clone(&snapshot.flags),
-                    }));
-                }
+                let view = tenant.snapshot.as_ref().map(|snapshot| Arc::new(TenantView::of(snapshot)));
+                has_other_settings = view.is_some_and(|view| running.services().show(view));
                 superfluous = slot.running.swap(Some(running));
                 Ok(true)
             }
@@ -102,6 +95,9 @@ impl Supervisor {
         };
         for reply in waiting {
             let _ = reply.send(answer.clone());
+        }
+        if has_other_settings {
+            self.context.settings_changed(id, &slot);
         }
         if let Some(older) = superfluous {
             self.retire(id, older);

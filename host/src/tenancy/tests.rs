@@ -28,6 +28,8 @@ fn stage() -> Stage {
         sweep_every: Duration::ZERO,
         retry_after: second,
         start_concurrency: 1,
+        deliveries: DeliverySettings::default(),
+        secrets: crate::settings::Secrets::default(),
     };
     let limits = ModuleLimits { concurrency: 4, body_bytes: 1024, deadline: second };
     let tenancy = Tenancy::start(

@@ -11,11 +11,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use abi_stable::std_types::{RResult, RStr, RString};
+use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
 use async_ffi::{FfiFuture, FutureExt};
 
 use crate::abi::{
-    FAILURE_INTERNAL, FAILURE_STOPPING, JobBox, RawFailure, RawHost, RawLater, RawStoreAnswer, RawStoreOp,
+    FAILURE_INTERNAL, FAILURE_STOPPING, JobBox, RawAnswer, RawCall, RawFailure, RawFetch, RawHost, RawLater,
+    RawStoreAnswer, RawStoreOp,
 };
 
 use super::{
@@ -134,6 +135,24 @@ impl RawHost for FakeHost {
             }
         });
         done.into_ffi()
+    }
+
+    fn call(&self, call: RawCall) -> FfiFuture<RResult<ROption<RawAnswer>, RawFailure>> {
+        drop(call);
+        std::future::ready(RResult::RErr(crate::abi::unsupported("call", "1.0"))).into_ffi()
+    }
+
+    fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>> {
+        drop(fetch);
+        std::future::ready(RResult::RErr(crate::abi::unsupported("fetch", "1.0"))).into_ffi()
+    }
+
+    fn publish(&self, _: RStr<'_>, _: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
+        std::future::ready(RResult::RErr(crate::abi::unsupported("publish", "1.0"))).into_ffi()
+    }
+
+    fn wake(&self, _: RStr<'_>, _: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
+        std::future::ready(RResult::RErr(crate::abi::unsupported("wake", "1.0"))).into_ffi()
     }
 
     fn sleep(&self, millis: u64) -> FfiFuture<()> {

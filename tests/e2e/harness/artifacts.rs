@@ -14,11 +14,22 @@ use serde::Deserialize;
 pub(crate) struct Artifacts {
     /// The program `tenon`.
     pub(crate) tenon: PathBuf,
+    /// Other programs by name.
+    programs: BTreeMap<String, PathBuf>,
     /// Libraries by the name of their crate or example.
     libraries: BTreeMap<String, PathBuf>,
 }
 
 impl Artifacts {
+    /// A program beside `tenon`.
+    ///
+    /// # Panics
+    ///
+    /// Where cargo built none of that name.
+    pub(crate) fn program(&self, name: &str) -> &Path {
+        self.programs.get(name).unwrap_or_else(|| panic!("no program {name} among {:?}", self.programs.keys()))
+    }
+
     /// The library of a module or fixture.
     ///
     /// # Panics
@@ -78,7 +89,7 @@ pub(crate) fn artifacts() -> &'static Artifacts {
 }
 
 fn read(messages: &str) -> Artifacts {
-    let (mut tenon, mut libraries) = (None, BTreeMap::new());
+    let (mut tenon, mut programs, mut libraries) = (None, BTreeMap::new(), BTreeMap::new());
     for line in messages.lines().filter(|line| line.starts_with('{')) {
         let message: Message = serde_json::from_str(line).expect("a message of cargo's");
         let (Some(target), Some(files)) = (message.target, message.filenames) else { continue };
@@ -87,10 +98,12 @@ fn read(messages: &str) -> Artifacts {
         }
         if target.name == "tenon" && target.kind.iter().any(|kind| kind == "bin") {
             tenon = message.executable;
+        } else if let Some(executable) = message.executable {
+            programs.insert(target.name, executable);
         } else if target.crate_types.iter().any(|kind| kind == "cdylib") {
             let library = files.into_iter().find(|file| file.extension().is_some_and(|end| end == "so"));
             libraries.extend(library.map(|file| (target.name.replace('-', "_"), file)));
         }
     }
-    Artifacts { tenon: tenon.expect("cargo built `tenon`"), libraries }
+    Artifacts { tenon: tenon.expect("cargo built `tenon`"), programs, libraries }
 }

@@ -119,7 +119,23 @@ impl Setup {
     ///
     /// Where it does not get ready in time; its output is told.
     pub(crate) fn start(self) -> Host {
-        let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the host starts");
+        let command = self.command();
+        self.run(command)
+    }
+
+    /// Starts an example with the folders as its first arguments and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// As [`Setup::start`].
+    pub(crate) fn start_example(self, name: &str, arguments: &[&str]) -> Host {
+        let mut command = std::process::Command::new(artifacts().program(name));
+        command.arg(self.plugins()).arg(self.data()).args(arguments).current_dir(self.folder()).stdin(Stdio::null());
+        self.run(command)
+    }
+
+    fn run(self, mut command: std::process::Command) -> Host {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the host starts");
         let output = Arc::new(Mutex::new(String::new()));
         let readers = vec![
             follow(child.stdout.take().expect("a pipe"), &output),

@@ -17,9 +17,10 @@ const MARK: &str = "the mark of release one";
 
 type Header = FileHeader64<LittleEndian>;
 
-/// A module that is made out of fixture `answers`.
+/// A module that is made out of a fixture, `answers` unless said otherwise.
 #[derive(Debug, Clone)]
 pub(crate) struct NewModule {
+    fixture: &'static str,
     manifest: String,
     texts: Vec<(usize, String)>,
     machine: Option<u16>,
@@ -30,7 +31,12 @@ pub(crate) struct NewModule {
 impl NewModule {
     /// A module with this manifest. It can be opened where its routes are those of the fixture.
     pub(crate) fn with_manifest(manifest: impl Into<String>) -> Self {
-        Self { manifest: manifest.into(), texts: Vec::new(), machine: None, layout: None, mark: None }
+        Self::of("answers", manifest)
+    }
+
+    /// A module made out of this fixture, with this manifest.
+    pub(crate) fn of(fixture: &'static str, manifest: impl Into<String>) -> Self {
+        Self { fixture, manifest: manifest.into(), texts: Vec::new(), machine: None, layout: None, mark: None }
     }
 
     /// A module without routes; `more` follows name and version in the manifest.
@@ -92,7 +98,7 @@ impl NewModule {
 
     /// The file.
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut file = fs::read(artifacts().library("answers")).expect("the fixture");
+        let mut file = fs::read(artifacts().library(self.fixture)).expect("the fixture");
         if let Some(mark) = &self.mark {
             let places: Vec<usize> = places_of(&file, MARK.as_bytes());
             assert!(!places.is_empty(), "the fixture has its mark");

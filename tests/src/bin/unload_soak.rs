@@ -17,7 +17,7 @@ use std::{
 
 use e2e::{Asked, FakeServices, ModuleFile, Workers, ask, request};
 use serde_json::json;
-use tenon_host::loader::{Loader, LoaderSettings};
+use tenon_host::loader::{Hook, Loader, LoaderSettings};
 
 /// A module with the calls to make.
 struct Subject {
@@ -115,7 +115,7 @@ fn cycle(
         *seen.entry(format!("{call}: {outcome}")).or_default() += 1;
     }
     services.stop();
-    workers.run(1, instance.cleanup()).map_err(|failure| failure.to_string())?;
+    workers.run(1, instance.run(Hook::Cleanup)).map_err(|failure| failure.to_string())?;
     drop(instance);
     if loader.wait_for(Duration::from_secs(20), |report| report.live.is_empty() && report.closing.is_empty()) {
         return Ok(());

@@ -9,10 +9,10 @@ const HOME: &str = "host/src/";
 const RANKS: &[&[&str]] = &[
     &["names"],
     &["manifest", "stores", "config", "problem", "telemetry"],
-    &["catalog", "loader", "flags", "identity", "audit"],
+    &["catalog", "loader", "flags", "identity", "settings", "audit"],
     &["tenancy"],
     &["refusals"],
-    &["gateway", "ofrep", "admin", "dashboard", "watch"],
+    &["gateway", "layers", "ofrep", "admin", "dashboard", "watch"],
     &["app"],
     &["cli"],
     &["main"],

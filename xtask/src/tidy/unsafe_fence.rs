@@ -7,7 +7,7 @@ const ROOMS: &[&str] = &["host/src/loader/"];
 
 /// Single files: the binary interface of modules, and fixtures that break it on purpose.
 const FILES: &[&str] = &[
-    "module-api/src/abi.rs",
+    "module-api/src/abi/mod.rs",
     "module-api/src/export.rs",
     "module-api/src/guard.rs",
     "module-api/src/testing/lend.rs",
@@ -43,7 +43,7 @@ mod tests {
             check,
             &[
                 ("host/src/loader/open.rs", source),
-                ("module-api/src/abi.rs", source),
+                ("module-api/src/abi/mod.rs", source),
                 ("host/src/catalog/scan.rs", source),
             ],
         );

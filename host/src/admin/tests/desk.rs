@@ -17,7 +17,7 @@ use crate::{
     loader::{Loader, LoaderSettings},
     manifest::sample::Sample,
     stores::{EnabledModule, Isolation, SqliteStore, Store, TenantDocument, TenantStatus},
-    tenancy::{ModuleLimits, RetireTimes, Tenancy, TenancySettings},
+    tenancy::{DeliverySettings, ModuleLimits, RetireTimes, Tenancy, TenancySettings},
 };
 
 /// A host without tenants' traffic.
@@ -90,6 +90,8 @@ impl Desk {
             sweep_every: second,
             retry_after: second,
             start_concurrency: 1,
+            deliveries: DeliverySettings::default(),
+            secrets: crate::settings::Secrets::default(),
         };
         let tenancy = Tenancy::start(
             settings,

@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is what these functions are for")]
 
+mod deliveries;
 mod documents;
 mod find;
 mod paging;
@@ -52,6 +53,11 @@ list! {
         cursors_belong_to_their_question every_question_pages_through_the_same;
     reindex: new_fields_can_be_searched dropped_fields_can_not violations_change_nothing new_unique_fields_hold
         uniqueness_can_be_given_up nothing_to_do takeover_between_versions;
+    deliveries: events_come_whole_and_in_order nothing_is_kept_without_a_subscriber a_failure_keeps_its_place
+        the_dead_are_listed_retried_and_discarded wake_ups_have_one_time
+        a_wake_up_set_while_it_is_handled_comes_again a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
+        what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
+        tenants_and_modules_do_not_mix they_go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins
         one_creation_of_a_tenant_wins a_dropped_write_is_whole_or_absent;
 }
@@ -94,7 +100,7 @@ fn fields(unique: &str, index: &str) -> ModelFields {
 }
 
 /// A tenant in which nothing is left at its default but the revision.
-fn tenant(id: &str) -> TenantDocument {
+pub fn tenant(id: &str) -> TenantDocument {
     TenantDocument {
         id: id.parse().unwrap(),
         name: "Acme".to_owned(),

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, one thread that writes, a few that read. Refuses to share its file with
 //! another host.
 
+mod deliveries;
 mod documents;
 mod find;
 mod open;
@@ -27,10 +28,11 @@ use self::{
     writer::{Estate, Writer},
 };
 use super::{
-    CollectionKey, DocumentPage, Find, ModelFields, Store, StoreError, StoreFuture, StoredDocument, TenantData,
-    TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
+    Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
+    ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDocument, TenantData, TenantDocument,
+    TenantPage, entries::entries, is_document_id, question::Question,
 };
-use crate::names::TenantId;
+use crate::names::{ModuleName, TenantId};
 
 /// The embedded store.
 ///
@@ -224,6 +226,98 @@ impl Store for SqliteStore {
             };
             self.readers.read(query).await
         })
+    }
+}
+
+impl Deliveries for SqliteStore {
+    fn publish(&self, event: NewEvent, claim: Option<Claim>) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(move |connection| deliveries::publish(connection, &event, claim)))
+    }
+
+    fn set_wake<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        module: &'a ModuleName,
+        key: &'a str,
+        at: i64,
+        claim: Option<Claim>,
+    ) -> StoreFuture<'a, ()> {
+        let (tenant, module, key) = (tenant.clone(), module.clone(), key.to_owned());
+        Box::pin(self.write(move |connection| deliveries::set_wake(connection, &tenant, &module, &key, at, claim)))
+    }
+
+    fn cancel_wake<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        module: &'a ModuleName,
+        key: &'a str,
+        claim: Option<Claim>,
+    ) -> StoreFuture<'a, ()> {
+        let (tenant, module, key) = (tenant.clone(), module.clone(), key.to_owned());
+        Box::pin(self.write(move |connection| deliveries::cancel_wake(connection, &tenant, &module, &key, claim)))
+    }
+
+    fn claim_due(&self, request: ClaimRequest) -> StoreFuture<'_, Vec<Delivery>> {
+        Box::pin(self.write(move |connection| deliveries::claim_due(connection, request)))
+    }
+
+    fn next_due(&self) -> StoreFuture<'_, Option<i64>> {
+        Box::pin(self.readers.read(deliveries::next_due))
+    }
+
+    fn renew(&self, claim: Claim, until: i64) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(move |connection| deliveries::renew(connection, claim, until)))
+    }
+
+    fn finish(&self, claim: Claim) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(move |connection| deliveries::finish(connection, claim)))
+    }
+
+    fn set_back<'a>(&'a self, claim: Claim, setback: Setback, error: &'a str) -> StoreFuture<'a, ()> {
+        let error = error.to_owned();
+        Box::pin(self.write(move |connection| deliveries::set_back(connection, claim, setback, &error)))
+    }
+
+    fn write_under<'a>(
+        &'a self,
+        claim: Claim,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        write: DocumentWrite,
+    ) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            let (id, entries) = match &write {
+                DocumentWrite::Insert { id, body } | DocumentWrite::Put { id, body, .. } => {
+                    (id, entries(body, fields)?)
+                }
+                DocumentWrite::Delete { id, .. } => (id, Vec::new()),
+            };
+            if !is_document_id(id) {
+                let is_new = matches!(write, DocumentWrite::Insert { .. });
+                return Err(if is_new { StoreError::DocumentId } else { StoreError::Missing(id.clone()) });
+            }
+            let (at, fields) = (at.clone(), fields.clone());
+            let run = move |connection: &rusqlite::Connection| {
+                deliveries::write_under(connection, claim, &at, &fields, &write, entries)
+            };
+            self.write(run).await
+        })
+    }
+
+    fn dead_letters(&self, after: Option<i64>, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        Box::pin(self.readers.read(move |connection| deliveries::dead_letters(connection, after, limit)))
+    }
+
+    fn retry_dead(&self, id: i64, now: i64) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(move |connection| deliveries::retry_dead(connection, id, now)))
+    }
+
+    fn discard_dead(&self, id: i64) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(move |connection| deliveries::discard_dead(connection, id)))
+    }
+
+    fn backlog(&self) -> StoreFuture<'_, Backlog> {
+        Box::pin(self.readers.read(deliveries::backlog))
     }
 }
 

@@ -85,6 +85,8 @@ pub(super) fn open(folder: &Path, readers: usize) -> Result<Opened, OpenError> {
     // A checkpoint that waited for a reader may leave a long log behind; cut it at the next one.
     writer.pragma_update(None, "journal_size_limit", 64 << 20)?;
     schema::migrate(&writer)?;
+    // The lock says that no other host is at work, so what was claimed was claimed by one that is gone.
+    writer.execute("UPDATE deliveries SET claimed_until = NULL WHERE claimed_until IS NOT NULL", [])?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = || -> Result<_, OpenError> {

@@ -9,7 +9,8 @@ use super::OpenError;
 const APPLICATION_ID: i32 = 0x746e_6f6e;
 
 /// Step `n` leads from version `n` to `n + 1`. Released steps never change; new ones go to the end.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE tenants (
     id       TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
@@ -49,7 +50,33 @@ CREATE TABLE collections (
     mixed  INTEGER NOT NULL, -- 1 once a document was written under other fields
     PRIMARY KEY (tenant, module, model)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE deliveries (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant        TEXT NOT NULL,
+    module        TEXT NOT NULL,    -- who is to handle it
+    kind          INTEGER NOT NULL, -- 1 an event, 2 a wake-up
+    queue         TEXT NOT NULL,    -- an event's publisher; a wake-up's key
+    name          TEXT NOT NULL,
+    event_id      TEXT NOT NULL,
+    body          BLOB NOT NULL,    -- JSON
+    published_at  INTEGER NOT NULL, -- this and all times: milliseconds since 1970
+    due           INTEGER,          -- null while another of its queue goes first, and once dead
+    again         INTEGER,          -- to when a wake-up was set while it was handled
+    failures      INTEGER NOT NULL DEFAULT 0,
+    fence         INTEGER NOT NULL DEFAULT 0,
+    claimed_until INTEGER,
+    dead_at       INTEGER,
+    error         TEXT
+) STRICT;
+CREATE INDEX deliveries_due ON deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_queue ON deliveries (tenant, module, kind, queue, id) WHERE dead_at IS NULL;
+CREATE INDEX deliveries_dead ON deliveries (id) WHERE dead_at IS NOT NULL;
+CREATE INDEX deliveries_claimed ON deliveries (tenant, claimed_until) WHERE claimed_until IS NOT NULL;
+CREATE UNIQUE INDEX deliveries_wake ON deliveries (tenant, module, queue) WHERE kind = 2 AND dead_at IS NULL;
+",
+];
 
 /// Refuses a database that [`migrate`] must not touch; changes nothing.
 pub(super) fn check(connection: &Connection) -> Result<(), OpenError> {

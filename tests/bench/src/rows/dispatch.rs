@@ -198,6 +198,7 @@ async fn bare(tenancy: &Tenancy, request: Prepared, until: Step) -> Option<Optio
         subject: None,
         roles: Arc::default(),
         deadline_millis: 0,
+        depth: 0,
     };
     lease.call(request).await.ok().map(Some)
 }

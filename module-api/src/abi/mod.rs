@@ -19,6 +19,10 @@ use abi_stable::{
 };
 use async_ffi::{BorrowingFfiFuture, FfiContext, FfiFuture};
 
+mod log;
+
+pub use log::*;
+
 /// The one symbol that a module exports.
 pub const ENTRY_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
 
@@ -62,6 +66,14 @@ pub const FAILURE_UNSUPPORTED: u32 = 10;
 pub const FAILURE_MISUSE: u32 = 11;
 /// The host is stopping the instance; nothing new is begun.
 pub const FAILURE_STOPPING: u32 = 12;
+/// Another host has taken over the event or wake-up that is being handled; nothing was written.
+pub const FAILURE_CLAIM_LOST: u32 = 13;
+/// The host's policy is against it, such as an address in a private range.
+pub const FAILURE_REFUSED: u32 = 14;
+/// It did not end in time.
+pub const FAILURE_TIMEOUT: u32 = 15;
+/// The other side could not be reached, or broke off.
+pub const FAILURE_UNREACHABLE: u32 = 16;
 
 /// One route that the code offers.
 #[repr(C)]
@@ -201,11 +213,40 @@ pub trait RawBody: Send + 'static {
 }
 pub type BodyBox = RawBody_TO<RBox<()>>;
 
+/// One event for a subscriber.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone)]
+pub struct RawEvent {
+    /// The same at each repetition of the event for this subscriber.
+    pub id: RString,
+    /// The module that published it.
+    pub publisher: RString,
+    pub name: RString,
+    /// JSON.
+    pub body: RVec<u8>,
+    /// Milliseconds since the Unix epoch.
+    pub published_at: i64,
+    /// From 1.
+    pub attempt: u32,
+}
+
 /// An instance, implemented by the module. Dropping it is guarded on the module's side.
 #[sabi_trait]
 pub trait RawInstance: Send + Sync + 'static {
     /// Begins a request and polls it once.
     fn call<'a>(&'a self, request: ReqPtr, cx: &mut FfiContext<'_>) -> RawPoll<'a>;
+
+    /// Handles one event; an error means that it is delivered again.
+    fn on_event<'a>(&'a self, event: RawEvent) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>>;
+
+    /// Handles a wake-up that is due; an error means that it is repeated.
+    fn on_wake<'a>(&'a self, key: RString) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>>;
+
+    /// The tenant's settings for the module have changed.
+    fn settings_changed<'a>(&'a self) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>>;
+
+    /// Whether the instance can do its work.
+    fn health<'a>(&'a self) -> BorrowingFfiFuture<'a, RResult<(), RawFailure>>;
 
     /// Runs the author's cleanup; called once, before the instance is dropped.
     #[sabi(last_prefix_field)]
@@ -270,6 +311,42 @@ pub struct RawDocuments {
 
 pub type RawStoreAnswer = RResult<RawDocuments, RawFailure>;
 
+/// A request to another module.
+#[repr(C)]
+#[derive(StableAbi, Debug)]
+pub struct RawCall {
+    pub module: RString,
+    /// Upper case, such as `GET`.
+    pub method: RString,
+    /// Under the other module's base, a query may follow.
+    pub path: RString,
+    pub headers: RVec<RawHeader>,
+    pub body: RVec<u8>,
+    /// [`RawRequest::context`] of the request in whose name it is made; null for the module's own name.
+    pub behalf: *const c_void,
+}
+
+/// A request to a host outside.
+#[repr(C)]
+#[derive(StableAbi, Debug)]
+pub struct RawFetch {
+    pub method: RString,
+    pub url: RString,
+    pub headers: RVec<RawHeader>,
+    pub body: RVec<u8>,
+    /// Milliseconds; 0 for the host's own limit.
+    pub timeout: u64,
+}
+
+/// The answer to a [`RawCall`] or [`RawFetch`].
+#[repr(C)]
+#[derive(StableAbi, Debug)]
+pub struct RawAnswer {
+    pub status: u16,
+    pub headers: RVec<RawHeader>,
+    pub body: RVec<u8>,
+}
+
 /// Declares [`RawHost`] with the services that came after version 1.0's prefix; `#[sabi_trait]` itself can't
 /// leave a method out by `cfg`.
 macro_rules! raw_host {
@@ -289,6 +366,13 @@ macro_rules! raw_host {
             fn store(&self, op: RawStoreOp) -> RawLater<RawStoreAnswer>;
             /// Runs the job on a thread where it may block. The answer comes after the job was dropped.
             fn blocking(&self, job: JobBox) -> FfiFuture<RResult<(), RawFailure>>;
+            /// Absent where an optional dependency is not there. `behalf` is read before this returns.
+            fn call(&self, call: RawCall) -> FfiFuture<RResult<ROption<RawAnswer>, RawFailure>>;
+            fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>>;
+            /// Stores an event for its subscribers; `body` is JSON.
+            fn publish(&self, name: RStr<'_>, body: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>>;
+            /// Sets or moves a wake-up to a time in milliseconds since the Unix epoch; absent takes it back.
+            fn wake(&self, key: RStr<'_>, at: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>>;
             #[sabi(last_prefix_field)]
             fn sleep(&self, millis: u64) -> FfiFuture<()>;
             $($later_services)*
@@ -330,80 +414,6 @@ pub fn unsupported(service: &str, since: &str) -> RawFailure {
         place: RString::new(),
     }
 }
-
-/// `RawField::kind`: `bits` is an `i64`.
-pub const FIELD_I64: u32 = 1;
-/// `RawField::kind`: `bits` is a `u64`.
-pub const FIELD_U64: u32 = 2;
-/// `RawField::kind`: `bits` are those of an `f64`.
-pub const FIELD_F64: u32 = 3;
-/// `RawField::kind`: `bits` is 0 or 1.
-pub const FIELD_BOOL: u32 = 4;
-/// `RawField::kind`: `text` is a string.
-pub const FIELD_STR: u32 = 5;
-/// `RawField::kind`: `text` is what `Debug` or `Display` printed.
-pub const FIELD_DEBUG: u32 = 6;
-
-/// One value of a log record.
-#[repr(C)]
-#[derive(StableAbi)]
-pub struct RawField<'a> {
-    /// Which of the callsite's fields.
-    pub index: u32,
-    pub kind: u32,
-    pub bits: u64,
-    pub text: RStr<'a>,
-}
-
-/// A callsite of `tracing` in the module.
-#[repr(C)]
-#[derive(StableAbi)]
-pub struct RawCallsite<'a> {
-    pub name: RStr<'a>,
-    pub target: RStr<'a>,
-    pub file: RStr<'a>,
-    pub line: u32,
-    /// 1 error, 2 warn, 3 info, 4 debug, 5 trace.
-    pub level: u32,
-    /// 1 where it is a span's, 0 where it is an event's.
-    pub is_span: u8,
-    pub fields: RSlice<'a, RStr<'a>>,
-}
-
-/// The parent of an event or span that has none although a span is current.
-pub const NO_PARENT: u64 = u64::MAX;
-
-/// What [`RawLog::interest`] answers: nothing of the callsite is ever written.
-pub const INTEREST_NEVER: u8 = 0;
-/// What [`RawLog::interest`] answers: it depends; ask [`RawLog::enabled`] each time.
-pub const INTEREST_SOMETIMES: u8 = 1;
-/// What [`RawLog::interest`] answers: all of it is written.
-pub const INTEREST_ALWAYS: u8 = 2;
-
-/// The host's log as a module sees it. Implemented by the host. Site and span numbers are the host's; span
-/// 0 is none.
-#[sabi_trait]
-pub trait RawLog: Send + Sync + 'static {
-    /// Makes a callsite known, once a generation; the number is good for the life of the host.
-    fn register(&self, site: RawCallsite<'_>) -> u64;
-    /// An `INTEREST_*` number, fixed for the life of the host.
-    fn interest(&self, site: u64) -> u8;
-    /// Whether a record of this callsite would be written now; asked where the interest is "sometimes".
-    fn enabled(&self, site: u64) -> bool;
-    /// `parent` is 0 for the contextual one and [`NO_PARENT`] for none.
-    fn event(&self, site: u64, parent: u64, fields: RSlice<'_, RawField<'_>>);
-    fn new_span(&self, site: u64, parent: u64, fields: RSlice<'_, RawField<'_>>) -> u64;
-    /// `site` is the span's.
-    fn record(&self, span: u64, site: u64, fields: RSlice<'_, RawField<'_>>);
-    fn enter(&self, span: u64);
-    fn exit(&self, span: u64);
-    fn clone_span(&self, span: u64);
-    fn close_span(&self, span: u64) -> bool;
-    /// The number of the thread's current span, the host's own included; 0 where there is none.
-    #[sabi(last_prefix_field)]
-    fn current_span(&self) -> u64;
-}
-pub type LogBox = RawLog_TO<RBox<()>>;
 
 pub type Initialized = FfiFuture<RResult<InstanceBox, RawFailure>>;
 
