@@ -31,6 +31,7 @@ mod routes;
 mod tenant;
 
 pub mod abi;
+pub mod rest;
 pub mod stamp;
 #[cfg(feature = "testing")]
 pub mod testing;

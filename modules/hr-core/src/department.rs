@@ -1,12 +1,9 @@
 //! What a department is: as a client sends it, as it is stored, as it is shown.
 
-use module_api::prelude::*;
+use module_api::{prelude::*, rest::Problems};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    problems::Problems,
-    text::{fold, rfc3339},
-};
+use crate::text::{fold, rfc3339};
 
 const MAX_NAME_CHARS: usize = 200;
 const MAX_DESCRIPTION_CHARS: usize = 2_000;

@@ -1,12 +1,13 @@
 //! The handlers of `/departments`. How one is deleted is told in `membership`.
 
-use module_api::prelude::*;
+use module_api::{
+    prelude::*,
+    rest::{IfMatch, Listing, Params, cursor_or, etag},
+};
 
 use crate::{
     BASE, HrCore, WRITE_ATTEMPTS,
     department::{DepartmentBody, StoredDepartment, name_taken_or, view},
-    params::{Listing, Params, cursor_or},
-    revision::{IfMatch, etag},
     search::{can_be_an_id, departments},
     too_many_writers,
 };

@@ -1,13 +1,14 @@
 //! The handlers of `/employees`. Why a department is looked at twice is told in `membership`.
 
-use module_api::prelude::*;
+use module_api::{
+    prelude::*,
+    rest::{IfMatch, Listing, Params, cursor_or, etag},
+};
 
 use crate::{
     BASE, HrCore, WRITE_ATTEMPTS,
     employee::{EmployeeBody, StoredEmployee, email_taken_or, view},
     membership::Before,
-    params::{Listing, Params, cursor_or},
-    revision::{IfMatch, etag},
     search::{EMPLOYEE_FILTERS, EmployeeSearch, Phase, Place, can_be_an_id},
     too_many_writers,
 };

@@ -12,9 +12,6 @@ mod department_routes;
 mod employee;
 mod employee_routes;
 mod membership;
-mod params;
-mod problems;
-mod revision;
 mod search;
 mod text;
 

@@ -5,13 +5,12 @@
 //! and Ann Lee. Those are two questions, asked one after the other: first all by whole name, then those by
 //! last word who weren't among the first. The cursor says which question it belongs to.
 
-use module_api::prelude::*;
-
-use crate::{
-    employee::StoredEmployee,
-    params::{Params, foreign_cursor},
-    text::fold,
+use module_api::{
+    prelude::*,
+    rest::{Params, foreign_cursor},
 };
+
+use crate::{employee::StoredEmployee, text::fold};
 
 /// The parameters of `GET /employees` beside those of paging.
 pub(crate) const EMPLOYEE_FILTERS: [&str; 3] = ["name", "email", "department"];

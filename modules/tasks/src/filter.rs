@@ -1,8 +1,11 @@
 //! Turns the parameters of `GET /items` into a question to the store, and refuses what it can't combine.
 
-use module_api::prelude::*;
+use module_api::{
+    prelude::*,
+    rest::{Params, Problems},
+};
 
-use crate::{dates::Day, params::Params, problems::Problems, status::Status};
+use crate::{dates::Day, status::Status};
 
 /// The parameters beside those of paging.
 pub(crate) const FILTERS: [&str; 5] = ["status", "assignee", "due_from", "due_before", "order"];

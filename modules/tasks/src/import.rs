@@ -2,12 +2,9 @@
 //! that is wrong with them at once. Stores nothing.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
-use module_api::prelude::*;
+use module_api::{prelude::*, rest::Problems};
 
-use crate::{
-    problems::Problems,
-    task::{TaskBody, TaskFields},
-};
+use crate::task::{TaskBody, TaskFields};
 
 const COLUMNS: [&str; 5] = ["title", "description", "status", "due", "assignee"];
 

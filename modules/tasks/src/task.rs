@@ -1,11 +1,10 @@
 //! What a task is: as a client sends it, as it is stored, as it is shown.
 
-use module_api::prelude::*;
+use module_api::{prelude::*, rest::Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dates::{Day, rfc3339},
-    problems::Problems,
     status::Status,
 };
 

@@ -1,12 +1,13 @@
 //! The handlers of `/items` and `/items/{id}`.
 
-use module_api::prelude::*;
+use module_api::{
+    prelude::*,
+    rest::{IfMatch, Listing, Params, cursor_or, etag},
+};
 
 use crate::{
     BASE, Tasks, WRITE_ATTEMPTS,
     filter::{self, FILTERS},
-    params::{Listing, Params, cursor_or},
-    revision::{IfMatch, etag},
     task::{StoredTask, TaskBody, view},
 };
 

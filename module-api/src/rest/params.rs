@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use module_api::prelude::*;
+use crate::error::{Error, Result, StoreError};
 use serde::Serialize;
 
-use crate::problems::Problems;
+use super::problems::Problems;
 
 /// How many items a page has where the client doesn't say.
 const DEFAULT_LIMIT: usize = 50;
@@ -15,10 +15,10 @@ const MAX_LIMIT: usize = 200;
 
 /// The parameters of a listing, each there at most once.
 #[derive(Debug)]
-pub(crate) struct Params<'a> {
+pub struct Params<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// 1 to 200.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 impl<'a> Params<'a> {
@@ -27,7 +27,7 @@ impl<'a> Params<'a> {
     /// # Errors
     ///
     /// REQUEST_INVALID with all unknown, repeated and empty parameters and a bad `limit`.
-    pub(crate) fn read(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>, filters: &[&str]) -> Result<Self> {
+    pub fn read(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>, filters: &[&str]) -> Result<Self> {
         let mut problems = Problems::default();
         let mut params = Self { pairs: Vec::new(), limit: DEFAULT_LIMIT };
         for (name, value) in pairs {
@@ -53,32 +53,32 @@ impl<'a> Params<'a> {
     }
 
     /// A parameter as sent.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
     /// Where the page begins; `None` for the first.
-    pub(crate) fn cursor(&self) -> Option<&str> {
+    pub fn cursor(&self) -> Option<&str> {
         self.get("cursor")
     }
 }
 
 /// One page as the client sees it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listing<T> {
+pub struct Listing<T> {
     /// In the order of the listing.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// The `cursor` of the next page; null on the last.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// What a cursor is answered with that no page of this listing gave out.
-pub(crate) fn foreign_cursor() -> Error {
+pub fn foreign_cursor() -> Error {
     Error::invalid("`cursor` must be the `next` of a page of the same listing, with the same filters")
 }
 
 /// Turns the store's refusal of a cursor into an answer for the client who sent it.
-pub(crate) fn cursor_or(error: StoreError, cursor: Option<&str>) -> Error {
+pub fn cursor_or(error: StoreError, cursor: Option<&str>) -> Error {
     match error {
         StoreError::Misuse(_) if cursor.is_some() => foreign_cursor(),
         other => other.into(),

@@ -2,21 +2,21 @@
 
 use std::fmt::Display;
 
-use module_api::prelude::*;
+use crate::error::{Error, Result};
 
 /// What is wrong with a request, field by field.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub struct Problems(Vec<String>);
 
 impl Problems {
     /// Notes that a field is wrong: `what` reads on from the field's name.
-    pub(crate) fn add(&mut self, field: &str, what: impl Display) {
+    pub fn add(&mut self, field: &str, what: impl Display) {
         self.0.push(format!("`{field}` {what}"));
     }
 
     /// A required text of one line, trimmed, 1 to `max_chars` characters. What is returned after a problem is
     /// never used: [`Problems::settle`] fails.
-    pub(crate) fn required_line(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> String {
+    pub fn required_line(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> String {
         let line = self.optional_line(field, sent, max_chars);
         if line.is_none() {
             self.add(field, if sent.is_none() { "is required" } else { "must not be empty" });
@@ -25,7 +25,7 @@ impl Problems {
     }
 
     /// An optional text of one line, trimmed; empty counts as left out.
-    pub(crate) fn optional_line(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> Option<String> {
+    pub fn optional_line(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> Option<String> {
         let text = self.trimmed(field, sent, max_chars)?;
         if text.chars().any(char::is_control) {
             self.add(field, "must be one line without control characters");
@@ -34,7 +34,7 @@ impl Problems {
     }
 
     /// An optional text of any number of lines, trimmed; empty counts as left out.
-    pub(crate) fn optional_prose(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> Option<String> {
+    pub fn optional_prose(&mut self, field: &str, sent: Option<&str>, max_chars: usize) -> Option<String> {
         let text = self.trimmed(field, sent, max_chars)?;
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             self.add(field, "must not have control characters");
@@ -51,12 +51,17 @@ impl Problems {
         Some(text)
     }
 
+    /// The problems, each a fragment that begins with the field's name.
+    pub fn into_list(self) -> Vec<String> {
+        self.0
+    }
+
     /// Ends the check.
     ///
     /// # Errors
     ///
     /// REQUEST_INVALID with all problems, where there are any.
-    pub(crate) fn settle(self) -> Result<()> {
+    pub fn settle(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::invalid(self.0.join("; "))) }
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! Source: RFC 9110, sections 8.8.3 and 13.1.1.
 
-use module_api::prelude::*;
+use crate::error::{Error, Fault, Result};
 
 /// The entity tag of a revision.
-pub(crate) fn etag(revision: u64) -> String {
+pub fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
 /// The condition that a writer set on the document as it is now.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum IfMatch {
+pub enum IfMatch {
     /// None: the last writer wins.
     Unconditional,
     /// The document must have one of these tags.
@@ -24,7 +24,7 @@ impl IfMatch {
     /// # Errors
     ///
     /// REQUEST_INVALID where it is no list of entity tags.
-    pub(crate) fn read(header: Option<&str>) -> Result<Self> {
+    pub fn read(header: Option<&str>) -> Result<Self> {
         let Some(header) = header.map(str::trim) else { return Ok(Self::Unconditional) };
         // `*` asks for any existing document, which every write here does.
         if header == "*" {
@@ -48,7 +48,7 @@ impl IfMatch {
     /// # Errors
     ///
     /// 412 `revision-mismatch`.
-    pub(crate) fn admit(&self, revision: u64) -> Result<()> {
+    pub fn admit(&self, revision: u64) -> Result<()> {
         match self {
             Self::OneOf(tags) if !tags.contains(&etag(revision)) => Err(Fault::new(
                 412,
