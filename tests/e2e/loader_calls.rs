@@ -161,7 +161,11 @@ fn routes_that_differ_from_the_manifests_are_named() {
 }
 
 /// Opens a file under made-up names.
-fn open(stage: &Stage, path: &std::path::Path, verify: &dyn Fn(&std::path::Path) -> Result<(), String>) -> LoadError {
+fn open(
+    stage: &Stage,
+    path: &std::path::Path,
+    verify: &dyn Fn(&std::path::Path, &str) -> Result<(), String>,
+) -> LoadError {
     let opened = stage.loader.open(&OpenRequest {
         path,
         name: "x",
@@ -178,7 +182,7 @@ fn a_file_that_is_no_module_is_refused_in_one_line() {
     let stage = Stage::new();
     let garbage = stage.folder.path().join("garbage.so");
     std::fs::write(&garbage, b"not a library at all").unwrap();
-    let error = open(&stage, &garbage, &|_| Ok(()));
+    let error = open(&stage, &garbage, &|_, _| Ok(()));
     assert_eq!(error.code(), "MODULE_LOAD_FAILED");
     insta::assert_snapshot!(error, @"the dynamic linker refused x 1.0.0: file too short");
 
@@ -186,11 +190,11 @@ fn a_file_that_is_no_module_is_refused_in_one_line() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let found =
         maps.lines().find_map(|line| line.find('/').map(|at| &line[at..]).filter(|path| path.contains("libgcc_s")));
-    let error = open(&stage, &PathBuf::from(found.expect("libgcc_s is mapped")), &|_| Ok(()));
+    let error = open(&stage, &PathBuf::from(found.expect("libgcc_s is mapped")), &|_, _| Ok(()));
     assert_eq!(error.code(), "MODULE_INCOMPATIBLE");
     insta::assert_snapshot!(error, @"x 1.0.0 was built against an interface that this host does not speak: it has no entry for a host; was it made with `export_module!`?");
 
-    let changed = open(&stage, &fixture("asks").path, &|copy| {
+    let changed = open(&stage, &fixture("asks").path, &|copy, _| {
         assert!(copy.starts_with(stage.folder.path().canonicalize().unwrap().join("staging")));
         Err("its version is 2.0.0".to_owned())
     });

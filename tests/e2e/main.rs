@@ -46,6 +46,8 @@ mod loader_unload;
 mod stage;
 /// The store is away.
 mod store_away;
+/// Files are replaced by better and by worse ones.
+mod reloads;
 /// Departments and employees of a tenant.
 mod story_hr;
 /// A module is enabled and disabled, its features are switched.

@@ -75,7 +75,7 @@ impl ModuleFile {
             name: &self.name,
             version: &self.version,
             expected_routes: &self.routes,
-            verify: &|_| Ok(()),
+            verify: &|_, _| Ok(()),
             unload_note: self.unload_note.clone(),
         })
     }

@@ -1,10 +1,10 @@
-//! Events and wake-ups are the embedded store's, all of them.
+//! Events, wake-ups and marks are the embedded store's, all of them.
 
 use tenon_host::{
     names::{ModuleName, TenantId},
     stores::{
-        Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentWrite, ModelFields,
-        NewEvent, Setback, StoreFuture,
+        Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentWrite, Mark, Marks,
+        ModelFields, NewEvent, Setback, StoreFuture,
     },
 };
 
@@ -80,5 +80,19 @@ impl Deliveries for JournaledStore {
 
     fn backlog(&self) -> StoreFuture<'_, Backlog> {
         self.inner.backlog()
+    }
+}
+
+impl Marks for JournaledStore {
+    fn marks(&self) -> StoreFuture<'_, Vec<Mark>> {
+        self.inner.marks()
+    }
+
+    fn set_mark(&self, mark: Mark) -> StoreFuture<'_, ()> {
+        self.inner.set_mark(mark)
+    }
+
+    fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
+        self.inner.clear_marks(module, tenant)
     }
 }

@@ -32,6 +32,7 @@ mod status;
 mod openapi;
 
 mod listener;
+mod marks;
 
 pub use listener::AdminListener;
 pub use router::router;

@@ -6,7 +6,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    dead_letters, doors, enabling, flags, health, modules, openapi, order, settings,
+    dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants,
 };
@@ -43,6 +43,9 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::retry))
         .routes(routes!(dead_letters::discard))
+        .routes(routes!(marks::list))
+        .routes(routes!(marks::roll_back))
+        .routes(routes!(marks::release))
         .routes(routes!(stats::stats))
         .routes(routes!(status::status))
         .routes(routes!(health::livez))

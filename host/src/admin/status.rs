@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     census::Census,
     dead_letters::DeadLetterItem,
+    marks::MarkItem,
     modules_wire::{LeavingItem, RejectedItem},
     refusal::chain,
     state::{Admin, Shared},
@@ -60,6 +61,8 @@ pub(super) struct Status {
     pub(super) deliveries: Option<DeliveryItem>,
     /// Those that were given up, the oldest first; at most 100.
     pub(super) dead_letters: Vec<DeadLetterItem>,
+    /// What is held against contents of modules.
+    pub(super) marks: Vec<MarkItem>,
     /// Libraries that are out of use and still mapped.
     pub(super) resident: Vec<ResidentItem>,
 }
@@ -158,6 +161,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         failing_total,
         deliveries,
         dead_letters,
+        marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect(),
         resident: report
             .resident
             .into_iter()

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admin::{AdminListener, AdminState, Readiness, router},
-    catalog::{self, Catalog, ScanError},
+    catalog::{self, Archive, Catalog, ScanError},
     config::{self, Config},
     gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming},
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
@@ -22,7 +22,7 @@ use crate::{
     names::ModuleName,
     settings::Secrets,
     stores::{SqliteStore, Store, StoreError},
-    tenancy::{DeliverySettings, ModuleLimits, RetireTimes, Tenancy, TenancySettings},
+    tenancy::{DeliverySettings, ModuleLimits, ReloadSettings, RetireTimes, Tenancy, TenancySettings},
     watch::{Watch, WatchMode, WatchSettings},
 };
 
@@ -135,12 +135,15 @@ impl HostBuilder {
             max_generations: config.tenancy.max_generations,
             ..LoaderSettings::below(&config.data)
         })?;
+        let versions = config.data.join("versions");
+        let archive = Archive::open(&versions, config.reload.keep_versions)
+            .map_err(StartError::io(format!("folder of kept versions `{}`", versions.display())))?;
         let workers = config.runtime.workers.map_or_else(available_workers, usize::from);
         let background = Background::start(workers).map_err(StartError::io("the background threads"))?;
         let catalog = read_folder(&config.plugins)?;
         let limits = config.limits.clone();
         let tenancy = Tenancy::start(
-            tenancy_settings(&config.tenancy, &config.deliveries, &secrets_folder(&config), self.sweep_every),
+            tenancy_settings(&config, archive, self.sweep_every),
             Arc::clone(&store),
             loader.clone(),
             catalog,
@@ -258,25 +261,22 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
     Ok(Arc::new(catalog))
 }
 
-fn tenancy_settings(
-    config: &config::Tenancy,
-    deliveries: &config::Deliveries,
-    secrets: &Path,
-    sweep_every: Option<Duration>,
-) -> TenancySettings {
+fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Duration>) -> TenancySettings {
+    let Config { tenancy, deliveries, reload, .. } = config;
+    let share = |percent: usize| percent as f64 / 100.0;
     TenancySettings {
-        initialize: config.initialize_deadline,
+        initialize: tenancy.initialize_deadline,
         retire: RetireTimes {
-            drain: config.drain_deadline,
+            drain: tenancy.drain_deadline,
             // A guess: handlers that wait are gone in microseconds once they are cut.
             cut: Duration::from_secs(5),
-            cleanup: config.initialize_deadline,
+            cleanup: tenancy.initialize_deadline,
         },
-        idle: config.idle_release,
-        linger: config.linger,
+        idle: tenancy.idle_release,
+        linger: tenancy.linger,
         sweep_every: sweep_every.unwrap_or(Duration::from_secs(1)),
         retry_after: Duration::from_secs(1),
-        start_concurrency: config.start_concurrency,
+        start_concurrency: tenancy.start_concurrency,
         deliveries: DeliverySettings {
             claim: deliveries.claim,
             look_every: deliveries.look_every,
@@ -286,7 +286,16 @@ fn tenancy_settings(
             concurrency: deliveries.concurrency,
             per_tenant: deliveries.per_tenant,
         },
-        secrets: Secrets::below(secrets),
+        reload: ReloadSettings {
+            probation: reload.probation,
+            min_requests: reload.min_requests as u64,
+            failure_margin: share(reload.failure_margin_percent),
+            failed_share: share(reload.failed_share_percent),
+            panic_limit: reload.panic_limit,
+            panic_window: reload.panic_window,
+        },
+        archive: Arc::new(archive),
+        secrets: Secrets::below(secrets_folder(config)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use module_api::stamp::StampFields;
 use semver::Version;
 
-use super::finding::Finding;
+use super::{content::Content, finding::Finding};
 use crate::{
     manifest::{FileIdentity, Manifest, ModuleFile, ModuleFileError},
     names::ModuleName,
@@ -31,6 +31,8 @@ pub struct Candidate {
     pub identity: FileIdentity,
     /// Why it would stay mapped once opened; `None` where the file says nothing against unloading.
     pub unload_note: Option<String>,
+    /// Its hash, once it is known.
+    pub(super) content: Content,
 }
 
 impl Candidate {
@@ -49,7 +51,25 @@ impl Candidate {
             stamp: file.stamp,
             identity: file.identity,
             unload_note: file.unload.note(),
+            content: Content::default(),
         })
+    }
+}
+
+#[cfg(test)]
+impl Candidate {
+    /// A candidate that no file stands behind.
+    pub(crate) fn sample(path: PathBuf, manifest: Manifest) -> Self {
+        Self {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            path,
+            manifest: Arc::new(manifest),
+            stamp: Arc::new(crate::manifest::sample::stamp_fields()),
+            identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: std::time::SystemTime::UNIX_EPOCH },
+            unload_note: None,
+            content: Content::default(),
+        }
     }
 }
 

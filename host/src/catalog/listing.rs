@@ -172,8 +172,8 @@ impl Bases {
 
 /// Candidates whose files are gone while somebody still runs them.
 impl Catalog {
-    /// This catalog with candidates whose files are gone but whose code is still in use. They can be chosen
-    /// like any other, until they are no longer handed in here.
+    /// This catalog with candidates whose files are gone but whose code is still in use. Where the folder has no other
+    /// version of a module they can be chosen like any other, until they are no longer handed in here.
     #[must_use]
     pub fn with_removed(&self, removed: impl IntoIterator<Item = Arc<Candidate>>) -> Self {
         let mut with = self.clone();
@@ -186,12 +186,15 @@ impl Catalog {
             .collect();
         with.removed.clear();
         for candidate in removed {
-            let versions = with.modules.entry(candidate.name.clone()).or_default();
-            if versions.iter().any(|other| other.version == candidate.version) {
+            if with.removed.iter().any(|known| Arc::ptr_eq(known, &candidate)) {
                 continue;
             }
-            versions.push(Arc::clone(&candidate));
-            versions.sort_by(|one, other| other.version.cmp(&one.version));
+            // What a path offers now takes the place of what it offered before, even where that had a higher version.
+            let versions = with.modules.entry(candidate.name.clone()).or_default();
+            if versions.iter().all(|other| with.removed.iter().any(|removed| Arc::ptr_eq(removed, other))) {
+                versions.push(Arc::clone(&candidate));
+                versions.sort_by(|one, other| other.version.cmp(&one.version));
+            }
             with.removed.push(candidate);
         }
         with.modules.retain(|_, versions| !versions.is_empty());

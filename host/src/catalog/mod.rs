@@ -1,8 +1,10 @@
 //! What could run: every module file in a folder, by name and version, and the questions that can be answered
 //! from manifests alone. Refuses to open a library, to know a tenant's document, or to decide what does run.
 
+mod archive;
 mod candidate;
 mod check;
+mod content;
 mod finding;
 mod graph;
 mod judge;
@@ -14,6 +16,7 @@ mod solve;
 #[cfg(test)]
 mod tests;
 
+pub use archive::Archive;
 pub use candidate::{Candidate, Rejected};
 pub use check::{CheckReport, check};
 pub use finding::{Finding, text};
@@ -21,4 +24,4 @@ pub use graph::{Cycle, DependencyGraph, Disabling, Resolution, Validation};
 pub use judge::CandidateProblem;
 pub use listing::{Catalog, Changes};
 pub use scan::{ScanError, rescan, scan};
-pub use select::{Chosen, Selection, SelectionProblem, select};
+pub use select::{Chosen, Selection, SelectionProblem, Standing, Unjudged, select};

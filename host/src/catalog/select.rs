@@ -45,17 +45,36 @@ pub struct SelectionProblem {
     pub finding: Finding,
 }
 
-/// Chooses for a tenant that enables `wants`, each with the range its document has. `barred` is what the host
-/// decided about single versions (pinned, marked bad, quarantined): the reason why one may not run.
+/// What the host knows about single versions beyond their manifests.
+pub trait Standing {
+    /// The reason why a version may not run, such as that it was marked bad.
+    fn barred(&self, candidate: &Candidate) -> Option<String>;
+
+    /// Versions of a module whose files are gone and that can still run, those to be preferred first. They are chosen
+    /// only where the folder has the module and none of its versions may run.
+    fn kept(&self, module: &ModuleName) -> Vec<Arc<Candidate>>;
+}
+
+/// Nothing is known: every version in the folder may run, and none beyond them can.
+#[derive(Debug, Clone, Copy)]
+pub struct Unjudged;
+
+impl Standing for Unjudged {
+    fn barred(&self, _: &Candidate) -> Option<String> {
+        None
+    }
+
+    fn kept(&self, _: &ModuleName) -> Vec<Arc<Candidate>> {
+        Vec::new()
+    }
+}
+
+/// Chooses for a tenant that enables `wants`, each with the range its document has, among versions in good standing.
 ///
 /// Pure: the same wants in any order, from the same candidates in any order, give the same result. If not all
 /// can run, modules are taken up one by one, dependencies first, ties by name, and whatever can't join those
 /// already taken up is left out.
-pub fn select(
-    wants: &[(ModuleName, VersionReq)],
-    catalog: &Catalog,
-    barred: &dyn Fn(&Candidate) -> Option<String>,
-) -> Selection {
+pub fn select(wants: &[(ModuleName, VersionReq)], catalog: &Catalog, standing: &dyn Standing) -> Selection {
     let mut ranges: BTreeMap<ModuleName, Vec<&VersionReq>> = BTreeMap::new();
     for (name, range) in wants {
         ranges.entry(name.clone()).or_default().push(range);
@@ -64,8 +83,13 @@ pub fn select(
         .iter()
         .map(|(name, ranges)| {
             let in_range = |it: &&Arc<Candidate>| ranges.iter().all(|range| range.matches(&it.version));
-            let versions = catalog.get(name.as_str()).iter().filter(in_range);
-            (name.clone(), versions.filter(|it| barred(it).is_none()).cloned().collect())
+            let may_run = |it: &Arc<Candidate>| standing.barred(it).is_none();
+            let versions = catalog.get(name.as_str());
+            let mut fitting: Vec<_> = versions.iter().filter(in_range).filter(|it| may_run(it)).cloned().collect();
+            if fitting.is_empty() && !versions.is_empty() {
+                fitting = standing.kept(name).into_iter().filter(|it| in_range(&it) && may_run(it)).collect();
+            }
+            (name.clone(), fitting)
         })
         .collect();
     let mut possible = permitted.clone();
@@ -80,7 +104,7 @@ pub fn select(
         Chosen { candidate, links }
     });
     let chosen = chosen.collect();
-    let explain = Explain { ranges: &ranges, permitted: &permitted, catalog, barred, choice: &choice };
+    let explain = Explain { ranges: &ranges, permitted: &permitted, catalog, standing, choice: &choice };
     let left_out = ranges.keys().filter(|name| !choice.contains_key(*name));
     let problems = left_out.flat_map(|name| {
         let findings = explain.findings(name).into_iter();
@@ -124,7 +148,7 @@ struct Explain<'s> {
     ranges: &'s BTreeMap<ModuleName, Vec<&'s VersionReq>>,
     permitted: &'s Domains,
     catalog: &'s Catalog,
-    barred: &'s dyn Fn(&Candidate) -> Option<String>,
+    standing: &'s dyn Standing,
     choice: &'s Choice,
 }
 
@@ -171,7 +195,7 @@ impl Explain<'_> {
     /// The tenant's range, or the host's decisions, leave no version.
     fn nothing_permitted(&self, name: &ModuleName, versions: &[Arc<Candidate>]) -> Finding {
         let ranges = text::joined(self.ranges[name].iter().map(|range| format!("`{range}`")), " and ");
-        let stated = versions.iter().map(|it| match (self.barred)(it) {
+        let stated = versions.iter().map(|it| match self.standing.barred(it) {
             Some(reason) => format!("{} ({reason})", it.version),
             None => it.version.to_string(),
         });

@@ -223,6 +223,8 @@ pub(super) struct Status {
     pub(super) deliveries: Option<Deliveries>,
     #[serde(default)]
     pub(super) dead_letters: Vec<DeadLetter>,
+    #[serde(default)]
+    pub(super) marks: Vec<MarkItem>,
     pub(super) resident: Vec<Resident>,
 }
 
@@ -231,6 +233,37 @@ pub(super) struct Store {
     pub(super) available: bool,
     #[serde(default)]
     pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MarkList {
+    pub(super) marks: Vec<MarkItem>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MarkItem {
+    pub(super) module: String,
+    pub(super) version: String,
+    pub(super) hash: String,
+    #[serde(default)]
+    pub(super) tenant_id: Option<String>,
+    pub(super) kind: String,
+    pub(super) reason: String,
+    pub(super) marked_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RolledBack {
+    pub(super) module: String,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Released {
+    pub(super) module: String,
+    pub(super) released: u64,
 }
 
 #[derive(Debug, Deserialize)]

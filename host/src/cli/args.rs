@@ -64,6 +64,15 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Leave the version of a module that runs for the one that ran before it.
+    Rollback(Rollback),
+    /// Versions that were left, and modules that were stopped.
+    Quarantine {
+        #[command(subcommand)]
+        what: Quarantine,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Figures of a running host.
     Stats(Remote),
     /// How a running host is doing, and all that needs a look.
@@ -308,6 +317,33 @@ pub(super) enum Settings {
         of: TenantAndModule,
         /// Keys, as in `login.user`.
         keys: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The module's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) module: String,
+    /// For this tenant only.
+    #[arg(long, value_name = "TENANT")]
+    pub(super) tenant: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Quarantine {
+    /// List them, with the reasons.
+    List,
+    /// Let a module's contents run again.
+    Release {
+        /// The module's name.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        module: String,
+        /// For this tenant only.
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
     },
 }
 

@@ -19,6 +19,7 @@ mod output;
 mod table;
 
 mod dead_letters;
+mod marks;
 mod enabling;
 mod flags;
 mod modules;

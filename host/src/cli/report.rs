@@ -7,6 +7,7 @@ use super::{
     client::Client,
     dead_letters,
     failure::Failure,
+    marks,
     output::Output,
     table::Table,
 };
@@ -81,6 +82,8 @@ pub(super) fn condition(status: &Status) -> String {
     }
 
     section(&mut text, "Given up: see `tenon dead-letters`", &dead_letters::table(&status.dead_letters));
+
+    section(&mut text, "Held back: see `tenon quarantine`", &marks::table(&status.marks));
 
     let mut blocked = Table::new(&["MODULE", "VERSION", "CODE", "REASON"]);
     for item in &status.blocked {

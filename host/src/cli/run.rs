@@ -10,7 +10,7 @@ use super::{
     client::Client,
     dead_letters, enabling, exit,
     failure::Failure,
-    flags, modules,
+    flags, marks, modules,
     output::{Output, finish},
     report, serve, settings, tenants,
 };
@@ -35,6 +35,8 @@ pub fn run() -> ExitCode {
         Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
         Command::Settings { what, remote } => ask(&remote, |host, json| settings::run(host, json, what)),
         Command::DeadLetters { what, remote } => ask(&remote, |host, json| dead_letters::run(host, json, what)),
+        Command::Rollback(what) => ask(&what.remote, |host, json| marks::roll_back(host, json, &what)),
+        Command::Quarantine { what, remote } => ask(&remote, |host, json| marks::run(host, json, what)),
         Command::Stats(remote) => ask(&remote, report::stats),
         Command::Status(remote) => ask(&remote, report::status),
         Command::Completions { shell } => {

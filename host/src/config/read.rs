@@ -8,8 +8,8 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime, RuntimeMode,
-        StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Reload, Runtime,
+        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
     value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
@@ -49,6 +49,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));
     top.table("tenancy", |section| read_tenancy(&mut config.tenancy, section));
     top.table("deliveries", |section| read_deliveries(&mut config.deliveries, section));
+    top.table("reload", |section| read_reload(&mut config.reload, section));
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
@@ -159,6 +160,16 @@ fn read_deliveries(deliveries: &mut Deliveries, section: &mut Section<'_, '_>) {
     section.set("attempts", &mut deliveries.attempts, count(1, 1000));
     section.set("concurrency", &mut deliveries.concurrency, count(1, 10_000));
     section.set("per-tenant", &mut deliveries.per_tenant, count(1, 10_000));
+}
+
+fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
+    section.set("probation", &mut reload.probation, duration(Duration::ZERO, DAY));
+    section.set("min-requests", &mut reload.min_requests, count(1, 1_000_000));
+    section.set("failure-margin-percent", &mut reload.failure_margin_percent, count(0, 100));
+    section.set("failed-share-percent", &mut reload.failed_share_percent, count(0, 100));
+    section.set("keep-versions", &mut reload.keep_versions, count(1, 100));
+    section.set("panic-limit", &mut reload.panic_limit, count(0, 100_000));
+    section.set("panic-window", &mut reload.panic_window, duration(SECOND, DAY));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

@@ -37,6 +37,8 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// `[deliveries]`.
     pub deliveries: Deliveries,
+    /// `[reload]`.
+    pub reload: Reload,
     /// `[secrets]`.
     pub secrets: Secrets,
     /// `[runtime]`.
@@ -204,6 +206,39 @@ impl Default for Deliveries {
     }
 }
 
+/// How new code proves itself, and what is kept to go back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// How long new code is watched after a tenant has moved to it; zero watches nothing.
+    pub probation: Duration,
+    /// Before so many requests its share of failures is not compared.
+    pub min_requests: usize,
+    /// By how many percentage points its share of failures may be above that of what ran before.
+    pub failure_margin_percent: usize,
+    /// When more than this share of a module's tenants can't use it, all leave it.
+    pub failed_share_percent: usize,
+    /// How many versions that proved themselves are kept of each module.
+    pub keep_versions: usize,
+    /// After so many panics within the window a module is quarantined for its tenant; 0 never.
+    pub panic_limit: usize,
+    /// See `panic_limit`.
+    pub panic_window: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self {
+            probation: Duration::from_secs(60),
+            min_requests: 200,
+            failure_margin_percent: 5,
+            failed_share_percent: 50,
+            keep_versions: 3,
+            panic_limit: 10,
+            panic_window: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Where the secrets are that settings refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Secrets {
@@ -307,6 +342,7 @@ impl Default for Config {
             tenant_source: TenantSource::default(),
             tenancy: Tenancy::default(),
             deliveries: Deliveries::default(),
+            reload: Reload::default(),
             secrets: Secrets::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),

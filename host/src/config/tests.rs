@@ -99,6 +99,14 @@ fn every_key_of_the_file_is_read() {
         attempts = 3
         concurrency = 2
         per-tenant = 1
+        [reload]
+        probation = "10s"
+        min-requests = 50
+        failure-margin-percent = 1
+        failed-share-percent = 20
+        keep-versions = 5
+        panic-limit = 0
+        panic-window = "30s"
         [secrets]
         folder = "/run/secrets"
         [runtime]
@@ -197,6 +205,15 @@ fn every_key_of_the_file_is_read() {
             concurrency: 2,
             per_tenant: 1,
         },
+        reload: Reload {
+            probation: 10s,
+            min_requests: 50,
+            failure_margin_percent: 1,
+            failed_share_percent: 20,
+            keep_versions: 5,
+            panic_limit: 0,
+            panic_window: 30s,
+        },
         secrets: Secrets {
             folder: Some(
                 "/run/secrets",
@@ -259,7 +276,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `secrets`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `secrets`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

@@ -117,17 +117,32 @@ impl Admitted<'_> {
     ) -> Result<Reply, Unanswered> {
         let module = &self.snapshot.slots[self.slot].candidate.name;
         match call(&self.lease, request, self.deadline).await {
-            Called::Ended(Ok(reply)) => Ok(reply),
+            Called::Ended(Ok(reply)) => {
+                if reply.status.is_server_error() {
+                    tenancy.failed(&self.snapshot, self.slot);
+                }
+                Ok(reply)
+            }
             Called::Ended(Err(failure)) => {
-                if matches!(failure.kind, FailureKind::Panicked { .. }) {
-                    tenancy.broken(&self.snapshot, self.slot, self.lease.serial());
+                match failure.kind {
+                    FailureKind::Panicked { .. } => {
+                        tenancy.broken(&self.snapshot, self.slot, self.lease.serial());
+                    }
+                    FailureKind::Fault { .. }
+                    | FailureKind::Invalid
+                    | FailureKind::StoreUnavailable
+                    | FailureKind::Stopping => {}
+                    _ => tenancy.failed(&self.snapshot, self.slot),
                 }
                 // Failures are rare enough for a span; it lets the log be found by the id that the client has.
                 let tenant = self.snapshot.id();
                 let _named = tracing::error_span!("request", request_id = %id, %tenant).entered();
                 Err(Unanswered::Problem(refusals::of_failure(module, &failure)))
             }
-            Called::TimedOut => Err(Unanswered::TimedOut),
+            Called::TimedOut => {
+                tenancy.failed(&self.snapshot, self.slot);
+                Err(Unanswered::TimedOut)
+            }
             Called::Cut => Err(Unanswered::Problem(refusals::busy(module))),
         }
     }

@@ -70,6 +70,9 @@ fn not_running(snapshot: &TenantSnapshot, module: &ModuleName, id: RequestId) ->
     match snapshot.problem(module.as_str()) {
         Some(problem) => {
             tracing::warn!(request_id = %id, tenant = %snapshot.id(), %module, code = problem.code, "{}", problem.text);
+            if problem.code == "MODULE_QUARANTINED" {
+                return Problem::module_quarantined(module);
+            }
             Problem::module_load_failed(module)
         }
         None => Problem::module_not_enabled(module),

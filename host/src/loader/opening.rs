@@ -60,8 +60,8 @@ pub struct OpenRequest<'a> {
     pub version: &'a str,
     /// The manifest's routes, in any order.
     pub expected_routes: &'a [Route],
-    /// Says whether the staged copy is the file that was planned with; its text says what differs.
-    pub verify: &'a dyn Fn(&Path) -> Result<(), String>,
+    /// Says whether the staged copy, of this hash, is the file that was planned with; its text says what differs.
+    pub verify: &'a dyn Fn(&Path, &str) -> Result<(), String>,
     /// Why the file can't be unloaded by its nature, such as a GNU_UNIQUE symbol or NODELETE.
     pub unload_note: Option<String>,
 }
@@ -131,7 +131,7 @@ impl Loader {
         let place = shared.reserve()?;
         let staged = self.front.staging.copy(request.path)?;
         let (name, version) = (request.name.to_owned(), request.version.to_owned());
-        if let Err(reason) = (request.verify)(&staged.path) {
+        if let Err(reason) = (request.verify)(&staged.path, &staged.hash) {
             return Err(LoadError::Changed { name, version, reason });
         }
         let mapped = match Mapped::open(&staged.path, staged.serial) {

@@ -87,7 +87,7 @@ pub(super) fn settings(table: &Value<'_>, problems: &mut Problems) -> Option<ser
     }
     let schema = json::from_toml(table, problems)?;
     if let Err(error) = jsonschema::validator_for(&schema) {
-        table.wrong(&format!("is no JSON Schema: {}: {error}", error.instance_path()), problems);
+        table.wrong(format!("is no JSON Schema: {}: {error}", error.instance_path()), problems);
         return None;
     }
     Some(schema)

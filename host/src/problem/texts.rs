@@ -97,6 +97,17 @@ impl Problem {
         Self::new(Code::ManifestInvalid, text).with_member("problems", texts(problems))
     }
 
+    /// [`Code::ModuleQuarantined`].
+    pub fn module_quarantined(module: &ModuleName) -> Self {
+        Self::new(Code::ModuleQuarantined, format!("Module {module} is quarantined"))
+    }
+
+    /// [`Code::ModuleVersionUnsatisfiable`]: the version that runs can't be left.
+    pub fn nothing_to_go_back_to(module: &ModuleName) -> Self {
+        let text = format!("There is no other version of {module} to go back to");
+        Self::new(Code::ModuleVersionUnsatisfiable, text)
+    }
+
     /// What the catalog found, under the code it named, in its words; a code that is not in the table becomes
     /// [`Code::Internal`].
     pub fn catalog_finding(code: &str, text: String) -> Self {

@@ -33,6 +33,7 @@ pub fn of_tenancy(error: &TenancyError) -> Problem {
         TenancyError::HasData { tenant, documents } => Problem::tenant_has_data(tenant, *documents),
         TenancyError::FlagInvalid(problems) => Problem::flag_invalid(problems),
         TenancyError::SettingsInvalid { module, problems } => Problem::settings_invalid(module, problems),
+        TenancyError::NothingToGoBackTo(module) => Problem::nothing_to_go_back_to(module),
         TenancyError::FlagNotFound(flag) => Problem::flag_not_found(flag),
         TenancyError::StoreUnavailable(_) => Problem::store_unavailable(),
         TenancyError::ShuttingDown => Problem::shutting_down(),

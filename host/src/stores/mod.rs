@@ -6,6 +6,7 @@
 mod delivery;
 mod document;
 mod entries;
+mod mark;
 mod query;
 mod question;
 mod sqlite;
@@ -23,6 +24,7 @@ pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
 };
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
+pub use mark::{Mark, MarkKind, Marks};
 pub use query::{FieldRange, Find, FindError, Scalar};
 pub use sqlite::{OpenError, SqliteStore};
 pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};
@@ -111,7 +113,7 @@ fn is_document_id(id: &str) -> bool {
 /// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
 /// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
 /// 4096 bytes, else [`StoreError::ValueTooLong`].
-pub trait Store: Deliveries {
+pub trait Store: Deliveries + Marks {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use semver::VersionReq;
 use serde_json::{Map, Value};
 
-use super::{desire::desire, error::TenancyError};
+use super::{desire::desire, error::TenancyError, marks::Judge};
 use crate::{
     catalog::{Candidate, Catalog, text},
     flags::{FlagChange, apply_changes},
@@ -104,6 +104,7 @@ pub(super) fn edit(
     before: &TenantDocument,
     change: &Change,
     catalog: &Catalog,
+    judge: &dyn Judge,
     actor: &str,
     now: Timestamp,
 ) -> Result<Edited, TenancyError> {
@@ -165,7 +166,7 @@ pub(super) fn edit(
             if let Some(flag) = unset {
                 return Err(TenancyError::FlagNotFound(flag.as_str().to_owned()));
             }
-            let declared = desire(before, catalog).flags(before);
+            let declared = desire(before, catalog, judge).flags(before);
             apply_changes(&mut edit.document.feature_flags, changes, |flag, value| declared.check(flag, value))
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }
@@ -299,25 +300,20 @@ fn dependents_of(document: &TenantDocument, catalog: &Catalog, leaving: &[Module
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
+    use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
     use semver::Version;
     use serde_json::json;
 
     use super::*;
-    use crate::manifest::{FileIdentity, Manifest, sample};
+    use crate::{
+        catalog::Unjudged,
+        manifest::{Manifest, sample},
+    };
 
     fn candidate(manifest: &str) -> Arc<Candidate> {
         let manifest = Manifest::parse(manifest.as_bytes(), &sample::stamp_fields(), &Version::new(1, 0, 0)).unwrap();
-        Arc::new(Candidate {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            path: PathBuf::from(format!("{}-{}.so", manifest.name, manifest.version)),
-            manifest: Arc::new(manifest),
-            stamp: Arc::new(sample::stamp_fields()),
-            identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: SystemTime::UNIX_EPOCH },
-            unload_note: None,
-        })
+        Arc::new(Candidate::sample(PathBuf::from(format!("{}-{}.so", manifest.name, manifest.version)), manifest))
     }
 
     /// tasks needs hr-core; clinic needs hr-core, optionally mail; a and b need each other.
@@ -351,7 +347,7 @@ mod tests {
     }
 
     fn edited(enabled: &[&str], change: &Change) -> Result<Edited, TenancyError> {
-        edit(&tenant(enabled), change, &catalog(), "operator", Timestamp::UNIX_EPOCH)
+        edit(&tenant(enabled), change, &catalog(), &Unjudged, "operator", Timestamp::UNIX_EPOCH)
     }
 
     fn enable(module: &str, dependencies: Dependencies) -> Change {

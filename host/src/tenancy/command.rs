@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    names::TenantId,
-    stores::{TenantData, TenantDocument},
+    names::{ModuleName, TenantId},
+    stores::{Mark, TenantData, TenantDocument},
 };
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, TenancyError>>;
@@ -35,6 +35,14 @@ pub(super) enum Command {
     Broken { tenant: TenantId, slot: u64, serial: u64 },
     /// An instance that the supervisor took out of service is gone.
     Retired { tenant: TenantId },
+    /// Code under probation is past its limits.
+    Regressed { tenant: TenantId, slot: u64, reason: String },
+    /// A module does harm to a tenant: it is stopped until somebody lets it go again.
+    Quarantine { tenant: TenantId, module: ModuleName, reason: String },
+    /// Something is held against contents.
+    Mark { marks: Vec<Mark> },
+    /// The store's marks were read.
+    Marks { marks: Vec<Mark> },
     /// The folder has changed.
     Catalog { catalog: Arc<Catalog>, reply: oneshot::Sender<()> },
     /// Everything is to be taken out of service.
@@ -55,6 +63,8 @@ pub(super) enum Work {
     Create { document: TenantDocument },
     /// Away with it; begins when nothing of it is at work any more.
     Delete { precondition: Option<u64>, data: TenantData },
+    /// Leaves a content for what ran before; `document` is the tenant's, should the store be away.
+    GoBack { mark: Mark, document: Arc<TenantDocument> },
     /// Runs a document that is not in the store.
     Adopt { document: TenantDocument },
 }

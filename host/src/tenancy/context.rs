@@ -3,11 +3,12 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
@@ -18,13 +19,15 @@ use super::{
     deliveries::{Bell, DeliverySettings},
     error::{TenancyError, chain},
     generations::Generations,
+    marks::MarkBook,
+    probation::ReloadSettings,
     running::{AbortOnDrop, RetireTimes, Running},
     seams::Seams,
     services::{TenantServices, TenantView, collections_of},
     snapshot::Slot,
 };
 use crate::{
-    catalog::Candidate,
+    catalog::{Archive, Candidate},
     loader::{FailureKind, Hook},
     names::TenantId,
     settings::Secrets,
@@ -50,6 +53,10 @@ pub struct TenancySettings {
     pub start_concurrency: usize,
     /// How events and wake-ups are delivered.
     pub deliveries: DeliverySettings,
+    /// How new code proves itself.
+    pub reload: ReloadSettings,
+    /// Where the contents that ran are kept.
+    pub archive: Arc<Archive>,
     /// Where the secrets are that settings refer to.
     pub secrets: Secrets,
 }
@@ -84,6 +91,12 @@ pub(super) struct Context {
     pub(super) seams: Arc<Seams>,
     /// Rings where something was put up for delivery.
     pub(super) bell: Arc<Bell>,
+    /// What is held against contents; written by the supervisor only.
+    pub(super) marks: ArcSwap<MarkBook>,
+    /// Whether the store is being asked for marks.
+    pub(super) reading_marks: AtomicBool,
+    /// Marks that the store does not have yet: until then it would deny them.
+    pub(super) unsaved_marks: AtomicUsize,
     /// Instances on their way out; the supervisor counts them down.
     pub(super) retiring: AtomicUsize,
     /// Requests that were cut by drain deadlines.
@@ -118,6 +131,9 @@ impl Context {
             limits_of,
             seams: Arc::default(),
             bell: Arc::default(),
+            marks: ArcSwap::default(),
+            reading_marks: AtomicBool::new(false),
+            unsaved_marks: AtomicUsize::new(0),
             retiring,
             cut,
             tick,

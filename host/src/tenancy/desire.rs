@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{plan::DesiredModule, snapshot::ModuleProblem};
+use super::{marks::Judge, plan::DesiredModule, snapshot::ModuleProblem};
 use crate::{
     catalog::{self, Candidate, Catalog},
     flags::{FlagDefaults, FlagSet},
@@ -17,14 +17,15 @@ pub(super) struct Desire {
     pub(super) problems: Vec<ModuleProblem>,
 }
 
-/// Chooses a version for each enabled module. A suspended tenant runs nothing.
-pub(super) fn desire(document: &TenantDocument, catalog: &Catalog) -> Desire {
+/// Chooses a version for each enabled module, among those that `judge` has nothing against. A suspended tenant runs
+/// nothing.
+pub(super) fn desire(document: &TenantDocument, catalog: &Catalog, judge: &dyn Judge) -> Desire {
     if document.status == TenantStatus::Suspended {
         return Desire { modules: Vec::new(), problems: Vec::new() };
     }
     let wants: Vec<_> =
         document.enabled_modules.iter().map(|enabled| (enabled.module.clone(), enabled.version.clone())).collect();
-    let selection = catalog::select(&wants, catalog, &|_| None);
+    let selection = catalog::select(&wants, catalog, judge);
     let isolation_of = |name: &ModuleName| {
         document
             .enabled_modules
@@ -32,25 +33,26 @@ pub(super) fn desire(document: &TenantDocument, catalog: &Catalog) -> Desire {
             .find(|enabled| enabled.module == *name)
             .map_or(Isolation::Shared, |found| found.isolation)
     };
-    Desire {
-        modules: selection
-            .chosen
-            .into_iter()
-            .map(|chosen| {
-                let isolation = isolation_of(&chosen.candidate.name);
-                (chosen.candidate, isolation)
-            })
-            .collect(),
-        problems: selection
-            .problems
-            .into_iter()
-            .map(|problem| ModuleProblem {
-                module: problem.module,
-                code: problem.finding.code,
-                text: problem.finding.text,
-            })
-            .collect(),
+    let problem = |problem: catalog::SelectionProblem| ModuleProblem {
+        module: problem.module,
+        code: problem.finding.code,
+        text: problem.finding.text,
+    };
+    let mut problems: Vec<_> = selection.problems.into_iter().map(problem).collect();
+    let mut modules = Vec::with_capacity(selection.chosen.len());
+    for chosen in selection.chosen {
+        let name = &chosen.candidate.name;
+        // Its dependents run on: what they ask of it is refused.
+        match judge.quarantined(&chosen.candidate) {
+            Some(reason) => problems.push(ModuleProblem {
+                module: name.clone(),
+                code: "MODULE_QUARANTINED",
+                text: format!("{name} {} is quarantined: {reason}", chosen.candidate.version),
+            }),
+            None => modules.push((Arc::clone(&chosen.candidate), isolation_of(name))),
+        }
     }
+    Desire { modules, problems }
 }
 
 impl Desire {

@@ -96,6 +96,9 @@ pub enum TenancyError {
     /// A flag that is neither set nor declared.
     #[error("the tenant has not set flag `{0}`")]
     FlagNotFound(String),
+    /// No other content of the module could take the place of the one that is to be left.
+    #[error("there is no other version of `{0}` to go back to")]
+    NothingToGoBackTo(ModuleName),
     /// The store is away.
     #[error("the store is unavailable")]
     StoreUnavailable(String),
@@ -127,6 +130,7 @@ impl TenancyError {
             Self::FlagInvalid(_) => "FLAG_INVALID",
             Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
             Self::FlagNotFound(_) => "FLAG_NOT_FOUND",
+            Self::NothingToGoBackTo(_) => "MODULE_VERSION_UNSATISFIABLE",
             Self::StoreUnavailable(_) => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }

@@ -12,9 +12,9 @@ use tokio::{runtime::Handle, sync::OnceCell};
 
 use super::error::{TenancyError, chain};
 use crate::{
-    catalog::Candidate,
+    catalog::{Archive, Candidate},
     loader::{Generation, Loader, OpenRequest, Route},
-    names::TenantId,
+    names::{ModuleName, TenantId},
     stores::Isolation,
 };
 
@@ -38,14 +38,16 @@ impl Entry {
 /// All open generations.
 pub(super) struct Generations {
     loader: Loader,
+    /// Where what was opened is kept for later.
+    archive: Arc<Archive>,
     /// Whose blocking threads open files.
     jobs: Handle,
     entries: Mutex<HashMap<Key, Entry>>,
 }
 
 impl Generations {
-    pub(super) fn new(loader: Loader, jobs: Handle) -> Self {
-        Self { loader, jobs, entries: Mutex::default() }
+    pub(super) fn new(loader: Loader, archive: Arc<Archive>, jobs: Handle) -> Self {
+        Self { loader, archive, jobs, entries: Mutex::default() }
     }
 
     /// The generation of a candidate, opened where it is not. One open for all who ask at the same time; a
@@ -70,8 +72,9 @@ impl Generations {
         };
         let generation = cell
             .get_or_try_init(|| async {
-                let (loader, opening) = (self.loader.clone(), Arc::clone(candidate));
-                let opened = self.jobs.spawn_blocking(move || open(&loader, &opening)).await;
+                let (loader, archive, opening) =
+                    (self.loader.clone(), Arc::clone(&self.archive), Arc::clone(candidate));
+                let opened = self.jobs.spawn_blocking(move || open(&loader, &archive, &opening)).await;
                 opened.unwrap_or_else(|error| {
                     Err(TenancyError::LoadFailed { module: candidate.name.clone(), reason: error.to_string() })
                 })
@@ -108,6 +111,19 @@ impl Generations {
         drop(entries);
     }
 
+    /// The open candidates of a module.
+    pub(super) fn open_of(&self, module: &ModuleName) -> Vec<Arc<Candidate>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = entries.values().filter(|entry| entry.candidate.name == *module && entry.cell.get().is_some());
+        let mut found: Vec<Arc<Candidate>> = Vec::new();
+        for entry in open {
+            if !found.iter().any(|known| Arc::ptr_eq(known, &entry.candidate)) {
+                found.push(Arc::clone(&entry.candidate));
+            }
+        }
+        found
+    }
+
     /// Whether a candidate is open.
     pub(super) fn is_open(&self, candidate: &Candidate) -> bool {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,8 +131,22 @@ impl Generations {
     }
 }
 
-/// Opens a candidate's file. Blocks.
-fn open(loader: &Loader, candidate: &Candidate) -> Result<Arc<Generation>, TenancyError> {
+/// Opens a candidate's file, or the copy that is kept where that is another one by now, and keeps a copy. Blocks.
+fn open(loader: &Loader, archive: &Archive, candidate: &Candidate) -> Result<Arc<Generation>, TenancyError> {
+    let kept = candidate.known_hash().and_then(|hash| archive.path_of(hash)).filter(|path| *path != candidate.path);
+    let opened = match (open_at(loader, candidate, &candidate.path), kept) {
+        (Err(_), Some(kept)) => open_at(loader, candidate, &kept),
+        (opened, _) => opened,
+    }?;
+    let info = opened.info();
+    candidate.learn_hash(&info.hash);
+    if let Err(error) = archive.keep(candidate, &info.hash, &info.staged) {
+        tracing::warn!(module = %candidate.name, %error, "no copy was kept to go back to");
+    }
+    Ok(opened)
+}
+
+fn open_at(loader: &Loader, candidate: &Candidate, path: &Path) -> Result<Arc<Generation>, TenancyError> {
     let endpoints = candidate.manifest.routes.as_ref().map(|routes| routes.endpoints.as_slice()).unwrap_or_default();
     let expected_routes: Vec<Route> = endpoints
         .iter()
@@ -124,11 +154,11 @@ fn open(loader: &Loader, candidate: &Candidate) -> Result<Arc<Generation>, Tenan
         .collect();
     let version = candidate.version.to_string();
     let opened = loader.open(&OpenRequest {
-        path: &candidate.path,
+        path,
         name: candidate.name.as_str(),
         version: &version,
         expected_routes: &expected_routes,
-        verify: &|staged| is_same(candidate, staged),
+        verify: &|staged, hash| is_same(candidate, staged, hash),
         unload_note: candidate.unload_note.clone(),
     });
     opened.map_err(|error| {
@@ -141,7 +171,10 @@ fn open(loader: &Loader, candidate: &Candidate) -> Result<Arc<Generation>, Tenan
 }
 
 /// Whether the staged copy says what the candidate says: the file may have changed since it was read.
-fn is_same(candidate: &Candidate, staged: &Path) -> Result<(), String> {
+fn is_same(candidate: &Candidate, staged: &Path, hash: &str) -> Result<(), String> {
+    if candidate.known_hash().is_some_and(|known| known != hash) {
+        return Err("its content is another one now".to_owned());
+    }
     let copy = Candidate::read(staged).map_err(|error| error.problems().join("; "))?;
     if copy.manifest != candidate.manifest || copy.stamp != candidate.stamp {
         return Err(format!("it is {} {} now, or says other things", copy.name, copy.version));

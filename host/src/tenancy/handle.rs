@@ -99,12 +99,15 @@ impl Tenancy {
             .on_thread_park(sweep_this_thread)
             .build()?;
         let jobs = runtime.handle().clone();
-        let generations = Generations::new(loader, jobs.clone());
+        let generations = Generations::new(loader, Arc::clone(&settings.archive), jobs.clone());
         let context =
             Arc::new(Context::new(settings, store, generations, background, jobs, commands.clone(), limits_of));
         let supervisor = Supervisor::new(Arc::clone(&shared), Arc::clone(&context));
         std::thread::Builder::new().name("tenon-supervisor".to_owned()).spawn(move || {
-            runtime.block_on(supervisor.run(received));
+            runtime.block_on(async {
+                supervisor.read_marks().await;
+                supervisor.run(received).await;
+            });
             runtime.shutdown_background();
         })?;
         let tenancy = Self { shared, context, commands };
@@ -311,8 +314,12 @@ impl Tenancy {
         told.await.unwrap()
     }
 
-    async fn work(&self, id: &TenantId, work: Work) -> Result<Report, TenancyError> {
+    pub(super) async fn work(&self, id: &TenantId, work: Work) -> Result<Report, TenancyError> {
         self.ask(|reply| Command::Work { tenant: id.clone(), work, reply: Some(reply) }).await
+    }
+
+    pub(super) fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TenancyError> {

@@ -11,6 +11,7 @@ use super::{
     context::Context,
     desire::{Desire, desire},
     error::{TenancyError, chain},
+    marks::{Judgement, MarkBook},
     plan::{ActualModule, Plan, plan},
     running::Running,
     services::{TenantView, collections_of},
@@ -20,13 +21,15 @@ use crate::{
     catalog::{Candidate, Catalog},
     flags::FlagSet,
     names::{ModuleName, TenantId},
-    stores::{StoreError, TenantDocument},
+    stores::{Mark, MarkKind, StoreError, TenantDocument},
 };
 
 /// What a job hands to the supervisor for the swap.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) report: Report,
+    /// What was found out about contents on the way.
+    pub(super) marks: Vec<Mark>,
 }
 
 /// What is to become of what runs.
@@ -78,6 +81,26 @@ pub(super) struct Current {
 /// All modules of a tenant as they are when a job begins.
 pub(super) type Actual = BTreeMap<ModuleName, Current>;
 
+/// What a job decides from, as it was when it began.
+pub(super) struct Ground<'a> {
+    pub(super) context: &'a Arc<Context>,
+    pub(super) tenant: &'a TenantId,
+    pub(super) actual: &'a Actual,
+    pub(super) catalog: &'a Catalog,
+    /// Grows while the job finds out more.
+    pub(super) book: MarkBook,
+}
+
+impl Ground<'_> {
+    fn judgement(&self) -> Judgement<'_> {
+        Judgement { book: &self.book, tenant: self.tenant, context: self.context, catalog: self.catalog }
+    }
+
+    fn desire(&self, document: &TenantDocument) -> Desire {
+        desire(document, self.catalog, &self.judgement())
+    }
+}
+
 /// How often a change is tried again when somebody else's write came in between.
 const WRITE_ATTEMPTS: usize = 4;
 
@@ -86,27 +109,29 @@ const WRITE_ATTEMPTS: usize = 4;
 /// # Errors
 ///
 /// Whatever stood in the way; then nothing was written and nothing that was started stays.
-pub(super) async fn run(
-    context: &Arc<Context>,
-    tenant: &TenantId,
-    work: Work,
-    actual: &Actual,
-    catalog: &Catalog,
-) -> Result<Ended, TenancyError> {
+pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, TenancyError> {
+    let (context, tenant) = (ground.context, ground.tenant);
     match work {
         Work::Reconcile => {
             let document = read(context, tenant).await?;
-            let state = prepare(context, document, &[], actual, catalog).await?;
-            Ok(ended(state, Edits::default()))
+            follow(ground, document).await
+        }
+        Work::GoBack { mark, document } => {
+            // What is known of the tenant will do while the store is away.
+            let document = match read(context, tenant).await {
+                Err(TenancyError::StoreUnavailable(_)) => document,
+                read => read?,
+            };
+            go_back(&mut ground, document, mark).await
         }
         Work::Adopt { document } => {
             let prove: Vec<_> = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
-            let state = prepare(context, Arc::new(document), &prove, actual, catalog).await?;
+            let state = prepare(&ground, Arc::new(document), &prove).await?;
             Ok(ended(state, Edits::default()))
         }
         Work::Create { document } => {
             let document = context.store.create_tenant(document).await.map_err(|error| of_store(tenant, error))?;
-            let state = prepare(context, document, &[], actual, catalog).await?;
+            let state = prepare(&ground, document, &[]).await?;
             Ok(ended(state, Edits { differs: true, ..Edits::default() }))
         }
         Work::Delete { precondition, data } => {
@@ -116,10 +141,10 @@ pub(super) async fn run(
             deleted.map_err(|error| of_store(tenant, error))?;
             let disabled = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
             let report = Report { revision: document.revision + 1, disabled, differs: true, ..Report::default() };
-            Ok(Ended { outcome: Outcome::Gone, report })
+            Ok(Ended { outcome: Outcome::Gone, report, marks: Vec::new() })
         }
         Work::Change { change, precondition, actor, mode } => {
-            change_document(context, tenant, &change, precondition, &actor, mode, actual, catalog).await
+            change_document(&ground, &change, precondition, &actor, mode).await
         }
     }
 }
@@ -140,35 +165,32 @@ fn ended(state: NewState, edits: Edits) -> Ended {
         plan: state.plan.clone(),
         differs: edits.differs,
     };
-    Ended { outcome: Outcome::Publish(state), report }
+    Ended { outcome: Outcome::Publish(state), report, marks: Vec::new() }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one command, each named where it is made")]
 async fn change_document(
-    context: &Arc<Context>,
-    tenant: &TenantId,
+    ground: &Ground<'_>,
     change: &Change,
     precondition: Option<u64>,
     actor: &str,
     mode: Mode,
-    actual: &Actual,
-    catalog: &Catalog,
 ) -> Result<Ended, TenancyError> {
+    let Ground { context, tenant, actual, catalog, .. } = *ground;
     let mut attempts = 0;
     loop {
         attempts += 1;
         let before = read(context, tenant).await?;
         expect_revision(&before, precondition)?;
         let Edited { document, prove, enabled, disabled, differs } =
-            edit(&before, change, catalog, actor, Timestamp::now())?;
+            edit(&before, change, catalog, &ground.judgement(), actor, Timestamp::now())?;
         if matches!(change, Change::Enable { .. } | Change::Disable { .. }) {
-            let after = desire(&document, catalog);
+            let after = ground.desire(&document);
             refuse_problems(&after, &prove)?;
-            refuse_losses(&desire(&before, catalog), &after)?;
+            refuse_losses(&ground.desire(&before), &after)?;
         }
         let edits = Edits { enabled, disabled, differs };
         if mode == Mode::DryRun {
-            let desire = desire(&document, catalog);
+            let desire = ground.desire(&document);
             refuse_problems(&desire, &prove)?;
             let plan = plan(&desire.for_plan(&prove), &without_slots(actual));
             let report = Report {
@@ -179,9 +201,9 @@ async fn change_document(
                 plan,
                 differs,
             };
-            return Ok(Ended { outcome: Outcome::Nothing, report });
+            return Ok(Ended { outcome: Outcome::Nothing, report, marks: Vec::new() });
         }
-        let mut state = prepare(context, Arc::new(document), &prove, actual, catalog).await?;
+        let mut state = prepare(ground, Arc::new(document), &prove).await?;
         if !differs {
             state.document = before;
             return Ok(ended(state, edits));
@@ -200,6 +222,62 @@ async fn change_document(
             }
         }
     }
+}
+
+/// Makes what runs fit the document. New code that does not start for the tenant in the place of code that runs is
+/// marked, and what ran stays; all else moves.
+async fn follow(mut ground: Ground<'_>, document: Arc<TenantDocument>) -> Result<Ended, TenancyError> {
+    let mut marks = Vec::new();
+    loop {
+        let Unprepared { error, candidate } = match prepare(&ground, Arc::clone(&document), &[]).await {
+            Ok(state) => return Ok(Ended { marks, ..ended(state, Edits::default()) }),
+            Err(unprepared) => unprepared,
+        };
+        let is_the_codes_fault = matches!(error, TenancyError::LoadFailed { .. } | TenancyError::Incompatible { .. });
+        let failed = candidate.filter(|candidate| {
+            let before = ground.actual.get(&candidate.name);
+            is_the_codes_fault && before.is_some_and(|it| it.module.live && !Arc::ptr_eq(&it.candidate, candidate))
+        });
+        let reason = error.reason().map_or_else(|| error.to_string(), str::to_owned);
+        let mark = failed.and_then(|candidate| mark_of(&candidate, Some(ground.tenant), MarkKind::Bad, reason));
+        match mark {
+            Some(mark) if !marks.contains(&mark) => {
+                ground.book.add(mark.clone());
+                marks.push(mark);
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A mark for a candidate's content; `None` where its hash can't be known.
+pub(super) fn mark_of(
+    candidate: &Candidate,
+    tenant: Option<&TenantId>,
+    kind: MarkKind,
+    reason: String,
+) -> Option<Mark> {
+    Some(Mark {
+        module: candidate.name.clone(),
+        hash: candidate.hash().ok()?.to_owned(),
+        tenant: tenant.cloned(),
+        kind,
+        version: candidate.version.to_string(),
+        reason,
+        marked_at: Timestamp::now().as_millisecond(),
+    })
+}
+
+/// Moves a tenant away from a content: what ran before, or the next best, is proved and takes its place.
+async fn go_back(ground: &mut Ground<'_>, document: Arc<TenantDocument>, mark: Mark) -> Result<Ended, TenancyError> {
+    let module = mark.module.clone();
+    ground.book.add(mark.clone());
+    if !ground.desire(&document).modules.iter().any(|(candidate, _)| candidate.name == module) {
+        return Err(TenancyError::NothingToGoBackTo(module));
+    }
+    let prove = [module];
+    let state = prepare(ground, document, &prove).await?;
+    Ok(Ended { marks: vec![mark], ..ended(state, Edits::default()) })
 }
 
 async fn read(context: &Context, tenant: &TenantId) -> Result<Arc<TenantDocument>, TenancyError> {
@@ -236,15 +314,32 @@ fn without_slots(actual: &Actual) -> BTreeMap<ModuleName, ActualModule> {
     actual.iter().map(|(name, current)| (name.clone(), current.module.clone())).collect()
 }
 
+/// Why nothing is ready, and whose start failed.
+struct Unprepared {
+    error: TenancyError,
+    candidate: Option<Arc<Candidate>>,
+}
+
+impl From<TenancyError> for Unprepared {
+    fn from(error: TenancyError) -> Self {
+        Self { error, candidate: None }
+    }
+}
+
+impl From<Unprepared> for TenancyError {
+    fn from(unprepared: Unprepared) -> Self {
+        unprepared.error
+    }
+}
+
 /// Chooses, plans, and starts what the plan says; undoes the starts if one fails.
 async fn prepare(
-    context: &Arc<Context>,
+    ground: &Ground<'_>,
     document: Arc<TenantDocument>,
     prove: &[ModuleName],
-    actual: &Actual,
-    catalog: &Catalog,
-) -> Result<NewState, TenancyError> {
-    let desire = desire(&document, catalog);
+) -> Result<NewState, Unprepared> {
+    let Ground { context, actual, .. } = *ground;
+    let desire = ground.desire(&document);
     refuse_problems(&desire, prove)?;
     let flags = Arc::new(desire.flags(&document));
     let plan = plan(&desire.for_plan(prove), &without_slots(actual));
@@ -268,7 +363,7 @@ async fn prepare(
             }
             Err(error) => {
                 undo(context, state, Some(&candidate), actual).await;
-                return Err(error);
+                return Err(Unprepared { error, candidate: Some(candidate) });
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::{
-    catalog::Catalog,
+    catalog::{Candidate, Catalog},
     names::{ModuleName, TenantId},
 };
 
@@ -32,13 +32,18 @@ impl Supervisor {
                 let slot = kept.cloned().unwrap_or_else(|| {
                     let serial = started.as_ref().map_or_else(|| self.context.next_serial(), |(slot, _)| *slot);
                     let limits = (self.context.limits_of)(candidate.name.as_str());
-                    Arc::new(Slot::new(serial, Arc::clone(candidate), *isolation, limits))
+                    let mut slot = Slot::new(serial, Arc::clone(candidate), *isolation, limits);
+                    let before = old.iter().find(|it| it.candidate.name == candidate.name);
+                    slot.baseline =
+                        before.filter(|it| !has_same_content(it, candidate)).and_then(|it| it.as_baseline());
+                    Arc::new(slot)
                 });
                 if let Some((_, running)) = started {
                     // A first request may have been quicker.
                     if slot.running.load().is_none() {
                         slot.failure.store(None);
                         slot.running.store(Some(running));
+                        self.context.begin_probation(&slot);
                     } else {
                         superfluous.push(running);
                     }
@@ -74,7 +79,7 @@ impl Supervisor {
             old.iter().filter(|slot| !snapshot.slots.iter().any(|new| Arc::ptr_eq(slot, new))).collect();
         leaving.sort_by_key(|slot| state.plan.drain.iter().position(|name| *name == slot.candidate.name));
         for slot in leaving {
-            superfluous.extend(slot.running.swap(None));
+            superfluous.extend(slot.take_running());
             for waiting in tenant.starting.remove(&slot.serial).unwrap_or_default() {
                 let _ = waiting.send(Ok(false));
             }
@@ -103,10 +108,14 @@ impl Supervisor {
     }
 }
 
+fn has_same_content(slot: &Slot, candidate: &Candidate) -> bool {
+    slot.candidate.known_hash().is_some_and(|hash| candidate.known_hash() == Some(hash))
+}
+
 /// The folder's catalog, with the candidates that are gone from it and still open.
 pub(super) fn keep_open(before: &Catalog, fresh: &Arc<Catalog>, context: &Context) -> Arc<Catalog> {
-    let open: Vec<_> = before
-        .all()
+    let known = before.all().chain(before.removed());
+    let open: Vec<_> = known
         .filter(|candidate| !fresh.has_file_of(candidate) && context.generations.is_open(candidate))
         .cloned()
         .collect();

@@ -194,12 +194,12 @@ impl RouteTables {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, time::SystemTime};
+    use std::path::PathBuf;
 
     use semver::Version;
 
     use super::*;
-    use crate::manifest::{FileIdentity, Manifest, sample};
+    use crate::manifest::{Manifest, sample};
 
     fn table(endpoints: &[(&str, &str)]) -> RouteTable {
         let mut text = "name = 'm'\nversion = '1.0.0'\n[routes]\nbase = '/m'\n".to_owned();
@@ -207,15 +207,7 @@ mod tests {
             text.push_str(&format!("[[routes.endpoints]]\nmethod = '{method}'\npath = '{path}'\n"));
         }
         let manifest = Manifest::parse(text.as_bytes(), &sample::stamp_fields(), &Version::new(1, 0, 0)).unwrap();
-        RouteTable::build(vec![Arc::new(Candidate {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            path: PathBuf::from("m.so"),
-            manifest: Arc::new(manifest),
-            stamp: Arc::new(sample::stamp_fields()),
-            identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: SystemTime::UNIX_EPOCH },
-            unload_note: None,
-        })])
+        RouteTable::build(vec![Arc::new(Candidate::sample(PathBuf::from("m.so"), manifest))])
     }
 
     fn found(table: &RouteTable, method: Method, path: &str) -> String {

@@ -1,6 +1,6 @@
 //! The immutable picture of one tenant that a request reads from start to end.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -8,6 +8,7 @@ use super::{
     context::ModuleLimits,
     error::TenancyError,
     gate::Refusal,
+    probation::{Baseline, Probation, Record},
     routes::RouteTable,
     running::{Lease, Running},
 };
@@ -86,12 +87,51 @@ pub struct Slot {
     pub(super) failure: ArcSwapOption<TenancyError>,
     /// What its requests may take.
     pub limits: ModuleLimits,
+    /// What its instances came to.
+    pub(super) record: Record,
+    /// What its code is measured by, once an instance is in service.
+    pub(super) baseline: Option<Baseline>,
+    /// Under way from then on; written by the supervisor only.
+    pub(super) probation: ArcSwapOption<Probation>,
 }
 
 impl Slot {
     pub(super) fn new(serial: u64, candidate: Arc<Candidate>, isolation: Isolation, limits: ModuleLimits) -> Self {
-        let (running, failure) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self { serial, candidate, isolation, running, failure, limits }
+        let (running, failure, probation) = (ArcSwapOption::empty(), ArcSwapOption::empty(), ArcSwapOption::empty());
+        let (record, baseline) = (Record::default(), None);
+        Self { serial, candidate, isolation, running, failure, limits, record, baseline, probation }
+    }
+
+    /// Takes the instance out; what it came to is kept.
+    pub(super) fn take_running(&self) -> Option<Arc<Running>> {
+        let running = self.running.swap(None)?;
+        self.record.requests_before.fetch_add(running.requests(), Ordering::Relaxed);
+        Some(running)
+    }
+
+    /// Requests of all its instances.
+    pub(super) fn requests(&self) -> u64 {
+        let now = self.running.load().as_ref().map_or(0, |running| running.requests());
+        self.record.requests_before.load(Ordering::Relaxed) + now
+    }
+
+    /// What a successor of other content is measured by: this code, or what this code was measured by where it has not
+    /// proved itself.
+    pub(super) fn as_baseline(&self) -> Option<Baseline> {
+        if let Some(probation) = self.probation.load().as_ref()
+            && probation.baseline.version.is_some()
+        {
+            return Some(probation.baseline.clone());
+        }
+        if self.requests() == 0 && self.baseline.is_some() {
+            return self.baseline.clone();
+        }
+        Some(Baseline {
+            version: Some(self.candidate.version.to_string()),
+            requests: self.requests(),
+            failures: self.record.failures.load(Ordering::Relaxed),
+            panics: self.record.panics.load(Ordering::Relaxed),
+        })
     }
 
     /// A lease of the instance; `None` where there is none that takes one.

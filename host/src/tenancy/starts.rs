@@ -73,7 +73,7 @@ impl Supervisor {
             self.forget_if_empty(id);
             return;
         };
-        let (mut superfluous, mut has_other_settings) = (None, false);
+        let (mut superfluous, mut has_other_settings, mut has_begun) = (None, false, false);
         let waiting = tenant.starting.remove(&serial).unwrap_or_default();
         let answer = match made {
             Ok(running) => {
@@ -83,6 +83,7 @@ impl Supervisor {
                 let view = tenant.snapshot.as_ref().map(|snapshot| Arc::new(TenantView::of(snapshot)));
                 has_other_settings = view.is_some_and(|view| running.services().show(view));
                 superfluous = slot.running.swap(Some(running));
+                has_begun = true;
                 Ok(true)
             }
             Err(error) => {
@@ -96,6 +97,9 @@ impl Supervisor {
         for reply in waiting {
             let _ = reply.send(answer.clone());
         }
+        if has_begun {
+            self.context.begin_probation(&slot);
+        }
         if has_other_settings {
             self.context.settings_changed(id, &slot);
         }
@@ -107,9 +111,10 @@ impl Supervisor {
     pub(super) fn broken(&mut self, id: &TenantId, slot: u64, serial: u64) {
         let Some(slot) = self.tenants.get(id).and_then(|tenant| tenant.slot(slot).cloned()) else { return };
         let is_this_one = slot.running.load().as_ref().is_some_and(|running| running.serial == serial);
-        if is_this_one && let Some(running) = slot.running.swap(None) {
+        if is_this_one && let Some(running) = slot.take_running() {
             tracing::warn!(tenant = %id, module = %slot.candidate.name, "an instance is replaced after a panic");
             self.retire(id, running);
+            self.panicked(id, &slot);
         }
     }
 }

@@ -14,7 +14,9 @@ use super::{
     command::{Command, Reply, Work},
     context::Context,
     error::TenancyError,
-    job::{self, Actual, Current, Ended, Outcome, Report},
+    job::{self, Actual, Current, Ended, Ground, Outcome, Report},
+    marks::MarkBook,
+    moves::Panics,
     plan::ActualModule,
     publish::keep_open,
     running::Running,
@@ -35,6 +37,8 @@ pub(super) struct Tenant {
     pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
     /// When the last start of a slot failed.
     pub(super) failed: HashMap<u64, Instant>,
+    /// When instances of a slot panicked lately.
+    pub(super) panics: HashMap<u64, Panics>,
     /// First-use instances in the making, those that nobody waits for any more included.
     pub(super) starts: usize,
     /// Instances on their way out.
@@ -86,6 +90,15 @@ impl Supervisor {
         Self { shared, context, tenants: HashMap::new(), leaving: None }
     }
 
+    /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
+    /// again with each sweep.
+    pub(super) async fn read_marks(&self) {
+        let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks()).await;
+        if let Ok(Ok(marks)) = read {
+            self.context.marks.store(Arc::new(MarkBook::of(marks)));
+        }
+    }
+
     /// Runs until the host goes down and nothing is left to retire.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         // An interval of nothing would be a panic.
@@ -122,6 +135,10 @@ impl Supervisor {
             Command::Started { tenant, slot, made } => self.started(&tenant, slot, made),
             Command::Broken { tenant, slot, serial } => self.broken(&tenant, slot, serial),
             Command::Retired { tenant } => self.retired(&tenant),
+            Command::Regressed { tenant, slot, reason } => self.regressed(&tenant, slot, reason),
+            Command::Quarantine { tenant, module, reason } => self.quarantine(&tenant, &module, reason),
+            Command::Mark { marks } => self.mark(marks),
+            Command::Marks { marks } => self.marks_read(marks),
             Command::Catalog { catalog, reply } => {
                 self.catalog_changed(&catalog);
                 let _ = reply.send(());
@@ -132,7 +149,7 @@ impl Supervisor {
         }
     }
 
-    fn enqueue(&mut self, id: TenantId, work: Work, reply: Option<Reply<Report>>) {
+    pub(super) fn enqueue(&mut self, id: TenantId, work: Work, reply: Option<Reply<Report>>) {
         if self.leaving.is_some() {
             if let Some(reply) = reply {
                 let _ = reply.send(Err(TenancyError::ShuttingDown));
@@ -173,7 +190,11 @@ impl Supervisor {
         self.context.jobs.spawn(async move {
             // A task of its own inside, so that a panic of ours still ends the job.
             let (inner, of) = (Arc::clone(&context), id.clone());
-            let running = tokio::spawn(async move { job::run(&inner, &of, work, &actual, &catalog).await });
+            let running = tokio::spawn(async move {
+                let book = MarkBook::clone(&inner.marks.load());
+                let ground = Ground { context: &inner, tenant: &of, actual: &actual, catalog: &catalog, book };
+                job::run(ground, work).await
+            });
             let ended = running
                 .await
                 .unwrap_or_else(|error| Err(TenancyError::StoreUnavailable(format!("the job ended early: {error}"))));
@@ -202,8 +223,10 @@ impl Supervisor {
     fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let (reply, reads) = tenant.busy.take().map_or((None, false), |busy| (busy.reply, busy.reads));
+        let mut found = Vec::new();
         let answer = match ended {
-            Ok(Ended { outcome, report }) => {
+            Ok(Ended { outcome, report, marks }) => {
+                found = marks;
                 match outcome {
                     Outcome::Publish(state) => self.publish(id, state),
                     Outcome::Gone => self.withdraw(id),
@@ -226,6 +249,7 @@ impl Supervisor {
         if let Some(reply) = reply {
             let _ = reply.send(answer);
         }
+        self.mark(found);
         self.next_job(id);
         self.forget_if_empty(id);
     }
@@ -283,6 +307,8 @@ impl Supervisor {
     /// Once a sweep: time goes on for idleness, and what is idle or no longer wanted goes.
     fn sweep(&mut self, now: Instant) {
         let tick = self.context.tick.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.end_probations(now);
+        self.look_for_marks();
         let context = Arc::clone(&self.context);
         let settings = &context.settings;
         let idle_ticks = ticks(settings.idle.as_millis(), settings.sweep_every.as_millis());
@@ -295,14 +321,15 @@ impl Supervisor {
                 continue;
             }
             for slot in &snapshot.slots {
-                // What could not be made again stays: its file is gone, or another one's by now.
+                // What could not be made again stays: its file is gone, or another one's by now, and no copy is kept.
+                let is_kept = || slot.candidate.known_hash().is_some_and(|it| settings.archive.path_of(it).is_some());
                 let is_idle = slot.running.load().as_ref().is_some_and(|running| {
                     tick.wrapping_sub(running.gate.last_tick()) > idle_ticks
-                        && catalog.has_file_of(&slot.candidate)
+                        && (catalog.has_file_of(&slot.candidate) || is_kept())
                         && running.close_if_idle()
                 });
                 if is_idle {
-                    released.extend(slot.running.swap(None).map(|running| (id.clone(), running)));
+                    released.extend(slot.take_running().map(|running| (id.clone(), running)));
                 }
             }
             if tenant.is_live() || !tenant.is_at_rest() {

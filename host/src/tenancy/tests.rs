@@ -21,6 +21,8 @@ fn stage() -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let second = Duration::from_secs(1);
     let settings = TenancySettings {
+        reload: ReloadSettings::default(),
+        archive: Arc::default(),
         initialize: 10 * second,
         retire: RetireTimes { drain: second, cut: second, cleanup: second },
         idle: 60 * second,

@@ -52,6 +52,13 @@ impl NewModule {
         Self::with_manifest(manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\"")))
     }
 
+    /// Fixture `moody` in another version and mood; dots fill the mood up.
+    pub(crate) fn moody(version: &str, mood: &str) -> Self {
+        let manifest = include_str!("../../fixtures/moody/module.toml");
+        let manifest = manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+        Self::of("moody", manifest).mark(&format!("{mood:.<width$}", width = MARK.len()))
+    }
+
     /// Fixture `answers` under another name and base.
     pub(crate) fn answers_as(name: &str, base: &str) -> Self {
         let manifest = include_str!("../../fixtures/answers/module.toml");

@@ -83,6 +83,8 @@ impl Desk {
         let loader = Loader::start(LoaderSettings::below(&data)).unwrap();
         let second = Duration::from_secs(1);
         let settings = TenancySettings {
+            reload: crate::tenancy::ReloadSettings::default(),
+            archive: Arc::default(),
             initialize: second,
             retire: RetireTimes { drain: second, cut: second, cleanup: second },
             idle: Duration::ZERO,

@@ -4,13 +4,13 @@ mod files;
 mod graphs;
 mod selections;
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, sync::Arc};
 
 use semver::Version;
 
 use super::{Candidate, Catalog};
 use crate::{
-    manifest::{FileIdentity, Manifest, sample},
+    manifest::{Manifest, sample},
     names::ModuleName,
 };
 
@@ -38,15 +38,7 @@ fn manifest(module: &str, version: &str, lines: &str, dependencies: &[(&str, &st
 fn candidate(module: &str, version: &str, lines: &str, dependencies: &[(&str, &str)]) -> Arc<Candidate> {
     let text = manifest(module, version, lines, dependencies);
     let manifest = Manifest::parse(text.as_bytes(), &sample::stamp_fields(), &Version::new(1, 0, 0)).unwrap();
-    Arc::new(Candidate {
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
-        path: PathBuf::from(format!("plugins/{module}-{version}.so")),
-        manifest: Arc::new(manifest),
-        stamp: Arc::new(sample::stamp_fields()),
-        identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: SystemTime::UNIX_EPOCH },
-        unload_note: None,
-    })
+    Arc::new(Candidate::sample(PathBuf::from(format!("plugins/{module}-{version}.so")), manifest))
 }
 
 fn catalog(candidates: &[Arc<Candidate>]) -> Catalog {

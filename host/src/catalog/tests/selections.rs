@@ -7,7 +7,7 @@ use semver::VersionReq;
 
 use super::{candidate, catalog, name};
 use crate::{
-    catalog::{Candidate, Catalog, Selection, select},
+    catalog::{Candidate, Catalog, Selection, Standing, Unjudged, select},
     names::ModuleName,
 };
 
@@ -35,9 +35,9 @@ fn shown(selection: &Selection) -> String {
 fn check(candidates: &[Arc<Candidate>], wanted: &[&str], expected: &[&str]) {
     let catalog = catalog(candidates);
     let mut wanted = wants(wanted);
-    assert_eq!(shown(&select(&wanted, &catalog, &|_| None)), expected.join("\n"));
+    assert_eq!(shown(&select(&wanted, &catalog, &Unjudged)), expected.join("\n"));
     wanted.reverse();
-    assert_eq!(shown(&select(&wanted, &catalog, &|_| None)), expected.join("\n"), "in another order");
+    assert_eq!(shown(&select(&wanted, &catalog, &Unjudged)), expected.join("\n"), "in another order");
 }
 
 #[test]
@@ -156,14 +156,49 @@ fn an_optional_dependency_is_held_to_its_range_or_counts_as_absent() {
     );
 }
 
+/// Versions from 1.1 on are bad.
+struct FromOneOne {
+    kept: Vec<Arc<Candidate>>,
+}
+
+impl Standing for FromOneOne {
+    fn barred(&self, candidate: &Candidate) -> Option<String> {
+        (candidate.version.minor >= 1).then(|| "marked bad: panicked 5 times".to_owned())
+    }
+
+    fn kept(&self, module: &ModuleName) -> Vec<Arc<Candidate>> {
+        self.kept.iter().filter(|kept| kept.name == *module).cloned().collect()
+    }
+}
+
+#[test]
+fn a_version_that_is_kept_takes_the_place_of_those_that_are_barred() {
+    let kept = vec![candidate("tasks", "1.0.5", "", &[]), candidate("tasks", "1.0.9", "", &[])];
+    let standing = FromOneOne { kept };
+    let with = |candidates: &[Arc<Candidate>], wanted: &str| {
+        shown(&select(&wants(&[wanted]), &catalog(candidates), &standing))
+    };
+    let bad = candidate("tasks", "1.1.0", "", &[]);
+    let good = candidate("tasks", "1.0.0", "", &[]);
+    assert_eq!(with(std::slice::from_ref(&bad), "tasks"), "tasks 1.0.5 []", "the first of those that are kept");
+    assert_eq!(with(std::slice::from_ref(&bad), "tasks =1.0.9"), "tasks 1.0.9 []");
+    assert_eq!(with(&[bad, good], "tasks"), "tasks 1.0.0 []", "the folder goes first");
+    let other = candidate("hr-core", "1.0.0", "", &[]);
+    assert_eq!(
+        with(&[other], "tasks"),
+        "tasks: MODULE_NOT_FOUND: Module not found in registry: tasks",
+        "what the folder does not have is not run"
+    );
+}
+
 #[test]
 fn barred_versions_are_passed_over_and_named() {
     let all = [candidate("tasks", "1.0.0", "", &[]), candidate("tasks", "1.1.0", "", &[])];
     let catalog = catalog(&all);
-    let newest_is_bad = |it: &Candidate| (it.version.minor == 1).then(|| "marked bad: panicked 5 times".to_owned());
-    assert_eq!(shown(&select(&wants(&["tasks"]), &catalog, &newest_is_bad)), "tasks 1.0.0 []");
+    let standing = FromOneOne { kept: Vec::new() };
+    assert_eq!(shown(&select(&wants(&["tasks"]), &catalog, &standing)), "tasks 1.0.0 []");
     assert_eq!(
-        shown(&select(&wants(&["tasks ^1.1"]), &catalog, &newest_is_bad)),
+        shown(&select(&wants(&["tasks ^1.1"]), &catalog, &standing)),
         "tasks: MODULE_VERSION_UNSATISFIABLE: no version of tasks fits `^1.1`; \
          present: 1.1.0 (marked bad: panicked 5 times), 1.0.0"
     );
@@ -185,7 +220,7 @@ fn a_knot_of_many_versions_is_given_up_in_time() {
     let catalog = catalog(&all);
     let mut wanted: Vec<_> = modules.iter().map(String::as_str).collect();
     wanted.push("base");
-    let selection = select(&wants(&wanted), &catalog, &|_| None);
+    let selection = select(&wants(&wanted), &catalog, &Unjudged);
     assert_eq!(selection.chosen.len() + selection.problems.len(), 31);
 }
 
@@ -276,8 +311,8 @@ proptest! {
         let wanted: Vec<_> = order[..kept].iter().map(|i| (name(&format!("m{i}")), VersionReq::STAR)).collect();
         let mut sorted = wanted.clone();
         sorted.sort_by(|one, other| one.0.cmp(&other.0));
-        let selection = select(&wanted, &catalog, &|_| None);
-        prop_assert_eq!(shown(&selection), shown(&select(&sorted, &random_catalog(&shuffled), &|_| None)));
+        let selection = select(&wanted, &catalog, &Unjudged);
+        prop_assert_eq!(shown(&selection), shown(&select(&sorted, &random_catalog(&shuffled), &Unjudged)));
 
         let chosen: BTreeMap<_, _> =
             selection.chosen.iter().map(|it| (it.candidate.name.clone(), it.candidate.clone())).collect();

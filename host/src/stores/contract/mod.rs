@@ -16,6 +16,7 @@
 mod deliveries;
 mod documents;
 mod find;
+mod marks;
 mod paging;
 mod races;
 mod reindex;
@@ -58,6 +59,7 @@ list! {
         a_wake_up_set_while_it_is_handled_comes_again a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
         what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
         tenants_and_modules_do_not_mix they_go_with_their_tenant;
+    marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins
         one_creation_of_a_tenant_wins a_dropped_write_is_whole_or_absent;
 }

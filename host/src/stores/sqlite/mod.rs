@@ -4,6 +4,7 @@
 mod deliveries;
 mod documents;
 mod find;
+mod marks;
 mod open;
 mod readers;
 mod schema;
@@ -29,8 +30,8 @@ use self::{
 };
 use super::{
     Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
-    ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDocument, TenantData, TenantDocument,
-    TenantPage, entries::entries, is_document_id, question::Question,
+    Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDocument, TenantData,
+    TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
 };
 use crate::names::{ModuleName, TenantId};
 
@@ -318,6 +319,21 @@ impl Deliveries for SqliteStore {
 
     fn backlog(&self) -> StoreFuture<'_, Backlog> {
         Box::pin(self.readers.read(deliveries::backlog))
+    }
+}
+
+impl Marks for SqliteStore {
+    fn marks(&self) -> StoreFuture<'_, Vec<Mark>> {
+        Box::pin(self.readers.read(marks::marks))
+    }
+
+    fn set_mark(&self, mark: Mark) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(move |connection| marks::set(connection, &mark)))
+    }
+
+    fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
+        let (module, tenant) = (module.clone(), tenant.cloned());
+        Box::pin(self.write(move |connection| marks::clear(connection, &module, tenant.as_ref())))
     }
 }
 

@@ -76,6 +76,18 @@ CREATE INDEX deliveries_dead ON deliveries (id) WHERE dead_at IS NOT NULL;
 CREATE INDEX deliveries_claimed ON deliveries (tenant, claimed_until) WHERE claimed_until IS NOT NULL;
 CREATE UNIQUE INDEX deliveries_wake ON deliveries (tenant, module, queue) WHERE kind = 2 AND dead_at IS NULL;
 ",
+    "
+CREATE TABLE marks (
+    module    TEXT NOT NULL,
+    hash      TEXT NOT NULL,    -- SHA-256 of the file
+    tenant    TEXT NOT NULL,    -- empty: for all
+    kind      INTEGER NOT NULL, -- 1 bad, 2 quarantined
+    version   TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    marked_at INTEGER NOT NULL, -- milliseconds since 1970
+    PRIMARY KEY (module, hash, tenant, kind)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Refuses a database that [`migrate`] must not touch; changes nothing.

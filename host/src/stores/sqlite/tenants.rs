@@ -94,6 +94,7 @@ pub(super) fn delete(
         "DELETE FROM documents WHERE tenant = ?1",
         "DELETE FROM collections WHERE tenant = ?1",
         "DELETE FROM deliveries WHERE tenant = ?1",
+        "DELETE FROM marks WHERE tenant = ?1",
         "UPDATE tenants SET revision = revision + 1, document = NULL WHERE id = ?1",
     ] {
         connection.prepare_cached(sql)?.execute(tenant)?;

@@ -1,0 +1,122 @@
+//! What is held against contents of modules, as far as this host knows, and what a tenant's choice of versions makes of
+//! it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::context::Context;
+use crate::{
+    catalog::{Candidate, Catalog, Standing, Unjudged},
+    names::{ModuleName, TenantId},
+    stores::{Mark, MarkKind},
+};
+
+/// All marks, by module.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct MarkBook {
+    marks: BTreeMap<ModuleName, Vec<Mark>>,
+}
+
+impl MarkBook {
+    pub(super) fn of(marks: Vec<Mark>) -> Self {
+        let mut book = Self::default();
+        for mark in marks {
+            book.add(mark);
+        }
+        book
+    }
+
+    /// Adds a mark, in the place of one for the same content, tenant and kind.
+    pub(super) fn add(&mut self, mark: Mark) {
+        let marks = self.marks.entry(mark.module.clone()).or_default();
+        marks.retain(|known| (&known.hash, &known.tenant, known.kind) != (&mark.hash, &mark.tenant, mark.kind));
+        marks.push(mark);
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Mark> {
+        self.marks.values().flatten()
+    }
+
+    /// The marks of one module.
+    pub(super) fn of_module(&self, module: &ModuleName) -> &[Mark] {
+        self.marks.get(module).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The modules about which two books differ.
+    pub(super) fn differing(&self, other: &Self) -> Vec<ModuleName> {
+        let names = self.marks.keys().chain(other.marks.keys());
+        let mut differing: Vec<_> =
+            names.filter(|name| self.of_module(name) != other.of_module(name)).cloned().collect();
+        differing.sort();
+        differing.dedup();
+        differing
+    }
+
+    /// What is held against a candidate for a tenant. Reads the file where its hash must be known and is not.
+    fn find(&self, kind: MarkKind, tenant: &TenantId, candidate: &Candidate) -> Option<&Mark> {
+        let mut marks = self
+            .of_module(&candidate.name)
+            .iter()
+            .filter(|mark| mark.kind == kind && mark.tenant.as_ref().is_none_or(|marked| marked == tenant));
+        // Most modules have none, and then no file is read.
+        let first = marks.next()?;
+        let hash = candidate.hash().ok()?;
+        std::iter::once(first).chain(marks).find(|mark| mark.hash == hash)
+    }
+}
+
+/// What decides about versions beyond the catalog.
+pub(super) trait Judge: Standing {
+    /// The reason why a version that is chosen does not run, and nothing in its place.
+    fn quarantined(&self, candidate: &Candidate) -> Option<String>;
+}
+
+impl Judge for Unjudged {
+    fn quarantined(&self, _: &Candidate) -> Option<String> {
+        None
+    }
+}
+
+/// The marks, read for one tenant.
+pub(super) struct Judgement<'a> {
+    pub(super) book: &'a MarkBook,
+    pub(super) tenant: &'a TenantId,
+    pub(super) context: &'a Context,
+    pub(super) catalog: &'a Catalog,
+}
+
+impl Standing for Judgement<'_> {
+    fn barred(&self, candidate: &Candidate) -> Option<String> {
+        let mark = self.book.find(MarkKind::Bad, self.tenant, candidate)?;
+        Some(format!("marked bad: {}", mark.reason))
+    }
+
+    fn kept(&self, module: &ModuleName) -> Vec<Arc<Candidate>> {
+        self.context.kept(module, self.catalog)
+    }
+}
+
+impl Judge for Judgement<'_> {
+    fn quarantined(&self, candidate: &Candidate) -> Option<String> {
+        self.book.find(MarkKind::Quarantined, self.tenant, candidate).map(|mark| mark.reason.clone())
+    }
+}
+
+impl Context {
+    /// Versions of a module that the folder has no more and that can still run: those that proved themselves last come
+    /// first.
+    pub(super) fn kept(&self, module: &ModuleName, catalog: &Catalog) -> Vec<Arc<Candidate>> {
+        let open = self.generations.open_of(module);
+        // What is open need not be opened again from its copy.
+        let mut kept: Vec<_> = self.settings.archive.of(module.as_str());
+        for copy in &mut kept {
+            if let Some(same) = open.iter().find(|it| it.known_hash() == copy.known_hash()) {
+                *copy = Arc::clone(same);
+            }
+        }
+        let only_open = open.into_iter().filter(|it| !catalog.has_file_of(it));
+        let more: Vec<_> =
+            only_open.filter(|it| !kept.iter().any(|known| known.known_hash() == it.known_hash())).collect();
+        kept.extend(more);
+        kept
+    }
+}
