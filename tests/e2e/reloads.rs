@@ -270,3 +270,27 @@ fn a_lower_version_in_the_place_of_a_higher_one_is_served() {
     assert_eq!(version_of(&host, "acme"), json!("1.0.1"));
     host.stop();
 }
+
+#[test]
+fn starts_that_hang_hold_up_no_others() {
+    let config = "[tenancy]\nstart-concurrency = 1\ninitialize-deadline = \"20s\"\n";
+    let setup = start(config, &["one", "two", "three"]).stop();
+    setup.add_new("moody.so", &NewModule::moody("1.0.0", "hangs in initialize"));
+    setup.add("answers");
+    let host = setup.start();
+    host.tenant("other", &["answers"]);
+    let hanging: Vec<_> = ["one", "two", "three"]
+        .map(|tenant| host.of(tenant, "GET", MARK))
+        .into_iter()
+        .map(|ask| std::thread::spawn(move || ask.send()))
+        .collect();
+    // Far below the deadline of those that hang: one that had to wait for one of them would be told MODULE_BUSY.
+    host.tenon(&["disable", "other", "answers"]).succeeds();
+    host.tenon(&["enable", "other", "answers"]).succeeds();
+    host.get("other", "/fixtures/answers/mark").expect_text(GOOD);
+    assert!(hanging.iter().all(|hanging| !hanging.is_finished()), "they still hang");
+    for hanging in hanging {
+        hanging.join().unwrap().refuses(503, "MODULE_LOAD_FAILED", "Failed to load module: moody");
+    }
+    host.stop();
+}

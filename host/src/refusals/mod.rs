@@ -25,7 +25,7 @@ pub fn of_tenancy(error: &TenancyError) -> Problem {
         TenancyError::Incompatible { module, .. } => {
             Problem::module_incompatible(module.as_str(), "it was built against another interface")
         }
-        TenancyError::ModuleBusy(module) => busy(module),
+        TenancyError::ModuleBusy(module) | TenancyError::FileChanged { module, .. } => busy(module),
         TenancyError::TenantNotFound(tenant) => Problem::tenant_not_found(tenant),
         TenancyError::TenantExists(tenant) => Problem::tenant_exists(tenant),
         TenancyError::TenantSuspended(tenant) => Problem::tenant_suspended(tenant),

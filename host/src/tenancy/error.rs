@@ -44,6 +44,14 @@ pub enum TenancyError {
         /// For operators.
         reason: String,
     },
+    /// The file is another one than the catalog says; the next look at the folder will tell.
+    #[error("the file of module `{module}` has changed")]
+    FileChanged {
+        /// Which.
+        module: ModuleName,
+        /// For operators.
+        reason: String,
+    },
     /// The library was built for another interface.
     #[error("module `{module}` does not fit this host")]
     Incompatible {
@@ -122,7 +130,7 @@ impl TenancyError {
             Self::NotSelectable { code, .. } => code,
             Self::LoadFailed { .. } => "MODULE_LOAD_FAILED",
             Self::Incompatible { .. } => "MODULE_INCOMPATIBLE",
-            Self::ModuleBusy(_) => "MODULE_BUSY",
+            Self::ModuleBusy(_) | Self::FileChanged { .. } => "MODULE_BUSY",
             Self::TenantNotFound(_) => "TENANT_NOT_FOUND",
             Self::TenantExists(_) => "TENANT_EXISTS",
             Self::TenantSuspended(_) => "TENANT_SUSPENDED",
@@ -139,9 +147,10 @@ impl TenancyError {
     /// What operators and the log get to know beyond the text.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::LoadFailed { reason, .. } | Self::Incompatible { reason, .. } | Self::StoreUnavailable(reason) => {
-                Some(reason)
-            }
+            Self::LoadFailed { reason, .. }
+            | Self::Incompatible { reason, .. }
+            | Self::FileChanged { reason, .. }
+            | Self::StoreUnavailable(reason) => Some(reason),
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::OnceCell};
 use super::error::{TenancyError, chain};
 use crate::{
     catalog::{Archive, Candidate},
-    loader::{Generation, Loader, OpenRequest, Route},
+    loader::{Generation, LoadError, Loader, OpenRequest, Route},
     names::{ModuleName, TenantId},
     stores::Isolation,
 };
@@ -163,6 +163,9 @@ fn open_at(loader: &Loader, candidate: &Candidate, path: &Path) -> Result<Arc<Ge
     });
     opened.map_err(|error| {
         let (module, reason) = (candidate.name.clone(), chain(&error));
+        if matches!(error, LoadError::Changed { .. }) {
+            return TenancyError::FileChanged { module, reason };
+        }
         match error.code() {
             "MODULE_INCOMPATIBLE" => TenancyError::Incompatible { module, reason },
             _ => TenancyError::LoadFailed { module, reason },

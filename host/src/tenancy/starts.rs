@@ -1,7 +1,11 @@
 //! First-use instances: asked for by requests, made in tasks of their own, one for each slot however many ask,
 //! and taken away again when they have panicked.
 
-use std::{collections::hash_map::Entry, sync::Arc, time::Instant};
+use std::{
+    collections::hash_map::Entry,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     command::{Command, Reply},
@@ -11,6 +15,14 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::names::TenantId;
+
+/// The longest time for which a failed start keeps the next one away.
+const MOST_BACK_OFF: Duration = Duration::from_secs(60);
+
+/// How long a slot rests after so many failed starts in a row.
+fn back_off(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(MOST_BACK_OFF.max(first))
+}
 
 impl Supervisor {
     pub(super) fn activate(&mut self, id: &TenantId, serial: u64, reply: Reply<bool>) {
@@ -31,7 +43,8 @@ impl Supervisor {
             let _ = reply.send(Ok(true));
             return;
         }
-        let failed_lately = tenant.failed.get(&serial).is_some_and(|at| at.elapsed() < retry_after);
+        let failed_lately =
+            tenant.failed.get(&serial).is_some_and(|(at, times)| at.elapsed() < back_off(retry_after, *times));
         if let (true, Some(error)) = (failed_lately, slot.failure.load_full()) {
             let _ = reply.send(Err((*error).clone()));
             return;
@@ -89,7 +102,11 @@ impl Supervisor {
             Err(error) => {
                 let reason = error.reason().unwrap_or_default();
                 tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
-                tenant.failed.insert(serial, Instant::now());
+                // A file that has changed meanwhile says nothing about the next one.
+                if !matches!(error, TenancyError::FileChanged { .. }) {
+                    let times = tenant.failed.get(&serial).map_or(0, |(_, times)| *times);
+                    tenant.failed.insert(serial, (Instant::now(), times.saturating_add(1)));
+                }
                 slot.failure.store(Some(Arc::new(error.clone())));
                 Err(error)
             }

@@ -35,8 +35,10 @@ pub(super) struct Tenant {
     loading: Vec<Reply<Arc<TenantSnapshot>>>,
     /// Requests that wait for a first instance, by slot.
     pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
-    /// When the last start of a slot failed.
-    pub(super) failed: HashMap<u64, Instant>,
+    /// When the last start of a slot failed, and how many have in a row.
+    pub(super) failed: HashMap<u64, (Instant, u32)>,
+    /// When what stood in the way of following the document and the catalog is tried again.
+    follow_at: Option<Instant>,
     /// When instances of a slot panicked lately.
     pub(super) panics: HashMap<u64, Panics>,
     /// First-use instances in the making, those that nobody waits for any more included.
@@ -235,6 +237,11 @@ impl Supervisor {
                 Ok(report)
             }
             Err(error) => {
+                // Nobody else would try again: a file may have been seen half-way, the store may be back.
+                let is_passing = matches!(error, TenancyError::FileChanged { .. } | TenancyError::StoreUnavailable(_));
+                if reads && is_passing && tenant.snapshot.is_some() {
+                    tenant.follow_at = Some(Instant::now() + self.context.settings.retry_after);
+                }
                 if let Some(reason) = error.reason() {
                     tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
                 }
@@ -315,6 +322,17 @@ impl Supervisor {
         let catalog = self.shared.catalog.load_full();
         let mut released = Vec::new();
         let mut forgotten = Vec::new();
+        let follow_again: Vec<TenantId> = self
+            .tenants
+            .iter_mut()
+            .filter_map(|(id, tenant)| {
+                tenant.follow_at.take_if(|at| *at <= now)?;
+                Some(id.clone())
+            })
+            .collect();
+        for id in follow_again {
+            self.enqueue(id, Work::Reconcile, None);
+        }
         for (id, tenant) in &mut self.tenants {
             let Some(snapshot) = &tenant.snapshot else { continue };
             if idle_ticks == 0 {
