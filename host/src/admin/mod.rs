@@ -35,7 +35,7 @@ mod listener;
 
 pub use listener::AdminListener;
 pub use router::router;
-pub use state::{AdminState, Readiness};
+pub use state::{AdminState, Liveness, Readiness};
 
 #[cfg(test)]
 mod tests;

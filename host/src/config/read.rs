@@ -8,8 +8,8 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime, RuntimeMode,
-        StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime,
+        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
     value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
@@ -52,6 +52,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
+    top.table("containment", |section| read_containment(&mut config.containment, section));
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));
     top.table("log", |section| read_log(&mut config.log, section));
@@ -159,6 +160,11 @@ fn read_deliveries(deliveries: &mut Deliveries, section: &mut Section<'_, '_>) {
     section.set("attempts", &mut deliveries.attempts, count(1, 1000));
     section.set("concurrency", &mut deliveries.concurrency, count(1, 10_000));
     section.set("per-tenant", &mut deliveries.per_tenant, count(1, 10_000));
+}
+
+fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {
+    section.set("stuck-limit", &mut containment.stuck_limit, count(1, 1000));
+    section.set("stuck-window", &mut containment.stuck_window, duration(SECOND, DAY));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

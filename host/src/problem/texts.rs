@@ -65,6 +65,11 @@ impl Problem {
         Self::new(Code::ModuleTimeout, format!("Module {module} did not answer within {deadline:?}"))
     }
 
+    /// [`Code::ModuleQuarantined`].
+    pub fn module_quarantined(module: &ModuleName) -> Self {
+        Self::new(Code::ModuleQuarantined, format!("Module {module} is kept from running"))
+    }
+
     /// [`Code::ModuleBusy`].
     pub fn module_busy(module: &ModuleName, retry_after: Duration) -> Self {
         Self::new(Code::ModuleBusy, format!("Module {module} is not ready yet")).with_retry_after(retry_after)

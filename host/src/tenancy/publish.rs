@@ -32,7 +32,10 @@ impl Supervisor {
                 let slot = kept.cloned().unwrap_or_else(|| {
                     let serial = started.as_ref().map_or_else(|| self.context.next_serial(), |(slot, _)| *slot);
                     let limits = (self.context.limits_of)(candidate.name.as_str());
-                    Arc::new(Slot::new(serial, Arc::clone(candidate), *isolation, limits))
+                    let slot = Slot::new(serial, Arc::clone(candidate), *isolation, limits);
+                    // Whatever version it is: code of the module is stuck for this tenant, and may be so again.
+                    self.bars.apply(id, &slot);
+                    Arc::new(slot)
                 });
                 if let Some((_, running)) = started {
                     // A first request may have been quicker.
