@@ -12,6 +12,8 @@ mod bad_requests;
 mod calls;
 /// Every command once.
 mod commands;
+/// Modules that do not give their threads back, and modules that flood.
+mod containment;
 /// The library in somebody else's program.
 mod embedding;
 /// A host ends in order.

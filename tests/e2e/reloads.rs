@@ -208,13 +208,13 @@ fn a_module_that_panics_again_and_again_is_quarantined_for_its_tenant() {
         assert!([500, 503].contains(&status), "{status}");
         status == 503
     });
-    host.get("acme", MARK).refuses(503, "MODULE_QUARANTINED", "Module moody is quarantined");
+    host.get("acme", MARK).refuses(503, "MODULE_QUARANTINED", "Module moody is kept from running");
     host.get("other", MARK).expect_text(GOOD);
     let mark = mark_of(&host, "acme").expect("the mark");
     assert_eq!((&mark["kind"], &mark["reason"]), (&json!("quarantined"), &json!("it panicked 3 times within 60s")));
     // It stays so for the next host, and there is a way out.
     let host = host.killed_and_started();
-    host.get("acme", MARK).refuses(503, "MODULE_QUARANTINED", "Module moody is quarantined");
+    host.get("acme", MARK).refuses(503, "MODULE_QUARANTINED", "Module moody is kept from running");
     host.tenon(&["quarantine", "release", "moody"]).succeeds();
     until("it serves again", || host.get("acme", MARK).status == 200);
     host.stop();

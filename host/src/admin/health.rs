@@ -45,11 +45,21 @@ pub(super) struct Check {
     pub(super) detail: String,
 }
 
-/// Says that the process lives.
+/// Says whether the process lives.
+///
+/// It does not where modules keep every thread that runs module code, spare ones included: then only a restart helps.
 #[utoipa::path(get, path = "/livez", tag = "host", operation_id = "livez", security(()),
-    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
-pub(super) async fn livez() -> &'static str {
-    "ok\n"
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain"),
+        (status = 503, description = "It does not, and why", body = String, content_type = "text/plain")))]
+pub(super) async fn livez(State(admin): State<Shared>) -> Response {
+    match admin.liveness.lost() {
+        None => "ok\n".into_response(),
+        Some(reason) => {
+            let mut response = (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response();
+            response.extensions_mut().insert(Exempt);
+            response
+        }
+    }
 }
 
 /// Says whether tenants should be sent here.
@@ -96,6 +106,7 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
     let rejected = status.rejected.iter().map(|item| format!("{} ({})", item.path, item.code)).collect();
     let blocked = status.blocked.iter().map(|item| format!("{} {} ({})", item.module, item.version, item.code));
     let failing = status.failing.iter().map(|item| format!("{} of {} ({})", item.module, item.tenant_id, item.code));
+    let stuck = status.stuck.iter().map(|item| format!("{} in {} of {}", item.thread, item.module, item.tenant_id));
     let resident = status.resident.iter().map(|item| format!("{} {} ({})", item.module, item.version, item.reason));
     let unloading = if status.can_unload { "libraries can be unloaded" } else { "libraries can't be unloaded here" };
     vec![
@@ -104,6 +115,7 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
         check("plugins", status.rejected.is_empty(), listed("rejected files", rejected)),
         check("modules", status.blocked.is_empty(), listed("blocked versions", blocked.collect())),
         check("tenants", status.failing_total == 0, listed("failing modules", failing.collect())),
+        check("threads", status.stuck.is_empty(), listed("stuck threads", stuck.collect())),
         check("libraries", status.resident.is_empty(), listed("resident libraries", resident.collect())),
         check("unloading", status.can_unload, unloading.to_owned()),
     ]

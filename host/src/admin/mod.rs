@@ -36,7 +36,7 @@ mod marks;
 
 pub use listener::AdminListener;
 pub use router::router;
-pub use state::{AdminState, Readiness};
+pub use state::{AdminState, Liveness, Readiness};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Instant,
@@ -22,6 +22,8 @@ pub struct AdminState {
     pub token: AdminToken,
     /// What `/readyz` tells.
     pub readiness: Arc<Readiness>,
+    /// What `/livez` tells.
+    pub liveness: Arc<Liveness>,
     /// Whether only requests to loopback names are answered.
     pub dev: bool,
 }
@@ -62,6 +64,21 @@ impl Readiness {
             LEAVING => "stopping",
             _ => "starting",
         }
+    }
+}
+
+/// Whether the process can still do its work: it does unless somebody says why not.
+#[derive(Debug, Default)]
+pub struct Liveness(Mutex<Option<&'static str>>);
+
+impl Liveness {
+    /// Why it can't, or that it can.
+    pub fn set(&self, lost: Option<&'static str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
+
+    pub(super) fn lost(&self) -> Option<&'static str> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     state::{Admin, Shared},
     stats::ModuleStats,
 };
-use crate::tenancy::ModuleState;
+use crate::{loader::Stuck, tenancy::ModuleState};
 
 /// How long the store may take to answer before it counts as away. A guess: it is asked for one row.
 const STORE_WAIT: Duration = Duration::from_secs(2);
@@ -63,6 +63,8 @@ pub(super) struct Status {
     pub(super) dead_letters: Vec<DeadLetterItem>,
     /// What is held against contents of modules.
     pub(super) marks: Vec<MarkItem>,
+    /// Module code that does not give its thread back, the longest first; nobody else is let in meanwhile.
+    pub(super) stuck: Vec<StuckItem>,
     /// Libraries that are out of use and still mapped.
     pub(super) resident: Vec<ResidentItem>,
 }
@@ -103,6 +105,35 @@ pub(super) struct FailingItem {
     pub(super) version: Option<String>,
     pub(super) code: String,
     pub(super) reason: String,
+}
+
+/// Module code that does not give its thread back.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StuckItem {
+    pub(super) tenant_id: String,
+    pub(super) module: String,
+    /// The number of the instance in this process.
+    pub(super) instance: u64,
+    /// The name of the thread.
+    pub(super) thread: String,
+    /// RFC 3339.
+    pub(super) since: String,
+    pub(super) seconds: u64,
+}
+
+impl StuckItem {
+    fn new(stuck: Stuck) -> Self {
+        let since = jiff::Timestamp::try_from(stuck.since).unwrap_or_default();
+        Self {
+            tenant_id: stuck.tenant,
+            module: stuck.module,
+            instance: stuck.instance,
+            thread: stuck.thread,
+            since: format!("{since:.3}"),
+            seconds: stuck.began.elapsed().as_secs(),
+        }
+    }
 }
 
 /// A library that stays mapped.
@@ -162,6 +193,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         deliveries,
         dead_letters,
         marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect(),
+        stuck: report.stuck.into_iter().map(StuckItem::new).collect(),
         resident: report
             .resident
             .into_iter()

@@ -92,6 +92,11 @@ async fn only_the_token_opens_the_door() {
         assert_eq!(desk.send(Request::builder().uri(path), Body::empty()).await.status, status, "{path}");
     }
     assert_eq!(desk.ask("GET", "/admin/v1/status").await.status, 200);
+    desk.liveness.set(Some("every thread is lost"));
+    let dead = desk.send(Request::builder().uri("/livez"), Body::empty()).await;
+    assert_eq!((dead.status.as_u16(), &*dead.text()), (503, "every thread is lost\n"));
+    desk.liveness.set(None);
+    assert_eq!(desk.send(Request::builder().uri("/livez"), Body::empty()).await.text(), "ok\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{
+    containment::Containment,
     host::{Host, Parts},
     rescan::Rescanner,
     threads::Background,
 };
 use crate::{
-    admin::{AdminListener, AdminState, Readiness, router},
+    admin::{AdminListener, AdminState, Liveness, Readiness, router},
     catalog::{self, Archive, Catalog, ScanError},
     config::{self, Config},
     gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming},
@@ -151,7 +152,12 @@ impl HostBuilder {
             Box::new(move |name| limits_of(&limits, name)),
         )
         .map_err(StartError::io("the supervisor's thread"))?;
-        let drivers = start_drivers(&config, workers, &tenancy, &store, &loader, verifier, token, &background);
+        let liveness = Arc::<Liveness>::default();
+        let containment =
+            Containment::new(tenancy.clone(), Arc::clone(&liveness), background.threads(), config.containment);
+        containment.listen_to(&loader);
+        let admin = (token, liveness);
+        let drivers = start_drivers(&config, workers, &tenancy, &store, &loader, verifier, admin, &background);
         let Drivers { door, gateway, admin, watch, rescanner, readiness } = match drivers {
             Ok(drivers) => drivers,
             Err(error) => {
@@ -163,6 +169,7 @@ impl HostBuilder {
                 return Err(error);
             }
         };
+        containment.serve_with(Arc::clone(gateway.crew()));
         readiness.ready();
         Ok(Host::new(Parts {
             config,
@@ -175,6 +182,7 @@ impl HostBuilder {
             rescanner,
             readiness,
             background,
+            containment,
             sqlite,
             token_path,
         }))
@@ -199,7 +207,7 @@ fn start_drivers(
     store: &Arc<dyn Store>,
     loader: &Loader,
     verifier: Arc<Verifier>,
-    token: AdminToken,
+    (token, liveness): (AdminToken, Arc<Liveness>),
     background: &Background,
 ) -> Result<Drivers, StartError> {
     let door = Arc::new(Door::new(
@@ -209,7 +217,7 @@ fn start_drivers(
     ));
     let gateway = Gateway::start(&gateway_settings(config, workers), Arc::clone(&door))
         .map_err(StartError::io(format!("tenant listener on {}", config.listen)))?;
-    super::threads::register_sweepers(loader, gateway.handles(), background);
+    super::threads::register_sweepers(loader, gateway.crew(), background);
     let rescanner = Arc::new(Rescanner::new(config.plugins.clone(), tenancy.clone()));
     let readiness = Arc::new(Readiness::default());
     let admin = AdminListener::start(
@@ -220,6 +228,7 @@ fn start_drivers(
             loader: loader.clone(),
             token,
             readiness: Arc::clone(&readiness),
+            liveness,
             dev: config.dev,
         }),
     )

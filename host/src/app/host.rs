@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{builder::HostBuilder, flags::Flags, rescan::Rescanner, service::TenantService, threads::Background};
+use super::{
+    builder::HostBuilder, containment::Containment, flags::Flags, rescan::Rescanner, service::TenantService,
+    threads::Background,
+};
 use crate::{
     admin::{AdminListener, Readiness},
     catalog::Catalog,
@@ -30,6 +33,7 @@ pub(super) struct Parts {
     pub(super) rescanner: Arc<Rescanner>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) background: Background,
+    pub(super) containment: Arc<Containment>,
     pub(super) sqlite: Option<Arc<SqliteStore>>,
     pub(super) token_path: PathBuf,
 }
@@ -165,7 +169,7 @@ impl Parts {
         self.gateway.stop(drain);
         let handle = self.background.handle();
         end_tenancy(&self.tenancy, drain + self.config.tenancy.initialize_deadline * 2 + SLACK);
-        drop((self.rescanner, self.tenancy));
+        drop((self.rescanner, self.tenancy, self.containment));
         // A guess that is generous: the reaper needs a second at most for threads that don't answer.
         if !self.loader.wait_idle(Duration::from_secs(3)) {
             tracing::warn!("libraries were still mapped at the end");

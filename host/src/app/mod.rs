@@ -2,6 +2,7 @@
 //! [`serve`], which is a host with signals.
 
 mod builder;
+mod containment;
 mod flags;
 mod host;
 mod rescan;

@@ -225,6 +225,8 @@ pub(super) struct Status {
     pub(super) dead_letters: Vec<DeadLetter>,
     #[serde(default)]
     pub(super) marks: Vec<MarkItem>,
+    #[serde(default)]
+    pub(super) stuck: Vec<Stuck>,
     pub(super) resident: Vec<Resident>,
 }
 
@@ -307,6 +309,16 @@ pub(super) struct Failing {
     pub(super) version: Option<String>,
     pub(super) code: String,
     pub(super) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stuck {
+    pub(super) tenant_id: String,
+    pub(super) module: String,
+    pub(super) thread: String,
+    pub(super) since: String,
+    pub(super) seconds: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -71,6 +71,13 @@ pub(super) fn condition(status: &Status) -> String {
     let mut text = table.to_string();
     in_use(&mut text, &status.in_use);
 
+    let mut stuck = Table::new(&["TENANT", "MODULE", "THREAD", "SINCE", "FOR"]);
+    for item in &status.stuck {
+        let lasted = duration(item.seconds);
+        stuck.row([item.tenant_id.clone(), item.module.clone(), item.thread.clone(), item.since.clone(), lasted]);
+    }
+    section(&mut text, "Stuck: does not give its thread back, nobody else is let in", &stuck);
+
     let mut failing = Table::new(&["TENANT", "MODULE", "VERSION", "CODE", "REASON"]);
     for item in &status.failing {
         let version = item.version.clone().unwrap_or_default();

@@ -341,6 +341,8 @@ fn the_status_shows_what_needs_a_look() {
         "blocked": [], "rejected": [], "leaving": [],
         "failing": [{ "tenantId": "acme", "module": "tasks", "code": "MODULE_LOAD_FAILED", "reason": "it panicked" }],
         "failingTotal": 3,
+        "stuck": [{ "tenantId": "acme", "module": "spins", "instance": 7, "thread": "tenon-gateway-0",
+            "since": "2026-01-02T03:04:05.678Z", "seconds": 61 }],
         "resident": [{ "module": "old", "version": "0.9.0", "generation": 4, "reason": "a thread runs", "bytes": 5000 }],
     }));
     insta::assert_snapshot!(report::condition(&status), @r"
@@ -354,6 +356,10 @@ fn the_status_shows_what_needs_a_look() {
     In use
     MODULE   VERSION  TENANTS  INSTANCES  REQUESTS
     hr-core  1.0.0    1        1          12
+
+    Stuck: does not give its thread back, nobody else is let in
+    TENANT  MODULE  THREAD           SINCE                     FOR
+    acme    spins   tenon-gateway-0  2026-01-02T03:04:05.678Z  1 min 1 s
 
     Enabled, but not running
     TENANT  MODULE  VERSION  CODE                REASON

@@ -8,8 +8,8 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Reload, Runtime,
-        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Reload,
+        Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
     value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
@@ -53,6 +53,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
+    top.table("containment", |section| read_containment(&mut config.containment, section));
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));
     top.table("log", |section| read_log(&mut config.log, section));
@@ -170,6 +171,11 @@ fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
     section.set("keep-versions", &mut reload.keep_versions, count(1, 100));
     section.set("panic-limit", &mut reload.panic_limit, count(0, 100_000));
     section.set("panic-window", &mut reload.panic_window, duration(SECOND, DAY));
+}
+
+fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {
+    section.set("stuck-limit", &mut containment.stuck_limit, count(1, 1000));
+    section.set("stuck-window", &mut containment.stuck_window, duration(SECOND, DAY));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

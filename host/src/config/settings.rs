@@ -41,6 +41,8 @@ pub struct Config {
     pub reload: Reload,
     /// `[secrets]`.
     pub secrets: Secrets,
+    /// `[containment]`.
+    pub containment: Containment,
     /// `[runtime]`.
     pub runtime: Runtime,
     /// `[watch]`.
@@ -246,6 +248,21 @@ pub struct Secrets {
     pub folder: Option<PathBuf>,
 }
 
+/// What is done about modules that do harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Containment {
+    /// After so many times within the window a module that keeps its thread is put into quarantine for the tenant.
+    pub stuck_limit: usize,
+    /// See `stuck_limit`.
+    pub stuck_window: Duration,
+}
+
+impl Default for Containment {
+    fn default() -> Self {
+        Self { stuck_limit: 3, stuck_window: Duration::from_secs(600) }
+    }
+}
+
 /// The threads that serve tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runtime {
@@ -344,6 +361,7 @@ impl Default for Config {
             deliveries: Deliveries::default(),
             reload: Reload::default(),
             secrets: Secrets::default(),
+            containment: Containment::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),
             log: Log::default(),

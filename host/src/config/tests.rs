@@ -109,6 +109,9 @@ fn every_key_of_the_file_is_read() {
         panic-window = "30s"
         [secrets]
         folder = "/run/secrets"
+        [containment]
+        stuck-limit = 5
+        stuck-window = "1h"
         [runtime]
         workers = 4
         mode = "work-stealing"
@@ -219,6 +222,10 @@ fn every_key_of_the_file_is_read() {
                 "/run/secrets",
             ),
         },
+        containment: Containment {
+            stuck_limit: 5,
+            stuck_window: 3600s,
+        },
         runtime: Runtime {
             workers: Some(
                 4,
@@ -276,7 +283,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `secrets`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `secrets`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

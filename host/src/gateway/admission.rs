@@ -75,6 +75,7 @@ pub(super) async fn admit<'caller>(
             }
             Ok(Lent::Stale) => {}
             Err(Unlent::Full) => return Err(refusals::full(&slot.candidate.name)),
+            Err(Unlent::Barred) => return Err(refusals::barred(&slot.candidate.name)),
             Err(Unlent::Failed(error)) => return Err(refusals::of_tenancy(&error)),
         }
     }

@@ -5,14 +5,17 @@ mod admission;
 mod body;
 mod call;
 mod calls;
+mod crew;
 mod door;
 mod guards;
 mod head_timer;
 mod listener;
 mod naming;
 mod respond;
+mod serve;
 
 pub use body::AnswerBody;
+pub use crew::Crew;
 pub use door::{Door, DoorSettings};
 pub use listener::{Gateway, GatewaySettings, RuntimeMode};
 pub use naming::TenantNaming;

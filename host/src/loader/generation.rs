@@ -98,7 +98,7 @@ impl Generation {
     ) -> impl Future<Output = Result<Instance, Failure>> + Send + 'static {
         Initialize {
             making: None,
-            origin: Origin::of(services.tenant_id(), &self.info.name),
+            origin: Origin::new(self.shared.roll(), services.tenant_id(), &self.info.name),
             services: Some(services),
             generation: Arc::clone(self),
         }

@@ -143,7 +143,7 @@ fn at_once<T: Send + 'static>(answer: T) -> FfiFuture<T> {
 
 impl RawHost for HostHandle {
     fn tenant_id(&self) -> RStr<'_> {
-        RStr::from_str(&self.origin.tenant)
+        RStr::from_str(&self.origin.of.tenant)
     }
 
     fn settings(&self) -> RString {
@@ -264,7 +264,8 @@ struct HeldJob {
 impl HeldJob {
     fn run(mut self) -> Result<(), Failure> {
         let (origin, job) = (&self.origin, &mut self.job);
-        origin.within(None, || job.run()).into_result().map_err(Failure::from_raw)
+        // It blocks its thread by design.
+        origin.within_unwatched(None, || job.run()).into_result().map_err(Failure::from_raw)
     }
 }
 

@@ -7,7 +7,8 @@
 //! Files, in the order of a generation's life: `opening` is the front; `staging` copies the file, `library`
 //! opens and checks the copy, `generation` and `instance` are what others hold, `call` and `reply` carry one request, `hosting`
 //! and `logging` are what the module may ask, `reaper` unloads. `interpose` and `footprint` know what the
-//! module left behind on the host's threads.
+//! module left behind on the host's threads. `presence` and `watchdog` know which thread is in whose code, and
+//! for how long.
 
 mod staging;
 
@@ -27,6 +28,10 @@ mod hosting;
 mod logging;
 mod origin;
 mod services;
+
+mod presence;
+mod roll;
+mod watchdog;
 
 mod footprint;
 #[cfg(test)]
@@ -53,3 +58,4 @@ pub use services::{
     Answer, Behalf, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall,
     ServiceFuture, StoreAction, StoreAnswer, StoreOp,
 };
+pub use watchdog::{OnStuck, Stuck};

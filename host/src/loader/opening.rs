@@ -19,6 +19,7 @@ use super::{
     report::{GenerationInfo, LoaderReport},
     services::Failure,
     staging::Staging,
+    watchdog::OnStuck,
 };
 
 /// Never more libraries than this: each takes one of the C library's 1,024 keys, and a process without keys
@@ -117,6 +118,11 @@ impl Loader {
     /// make each of them call [`super::sweep_this_thread`] soon, and must not wait.
     pub fn add_sweeper(&self, sweeper: Sweeper) {
         self.front.shared.add_sweeper(sweeper);
+    }
+
+    /// Hands in who is told of module code that does not give its thread back; the last one counts.
+    pub fn on_stuck(&self, told: Arc<dyn OnStuck>) {
+        self.front.shared.watchdog().tell(told);
     }
 
     /// Copies the file, verifies the copy, maps it, compares interface and routes. Blocks on the disk and

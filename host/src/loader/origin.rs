@@ -11,15 +11,20 @@ use std::{
     },
 };
 
-use super::services::ClaimToken;
+use super::{
+    presence,
+    roll::{Listed, Roll, Use},
+    services::ClaimToken,
+};
 
 /// The tenant and the module of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    pub(super) tenant: Arc<str>,
-    pub(super) module: Arc<str>,
+    pub(super) of: Arc<Use>,
     /// Tells the instance from all others of the process.
     pub(super) instance: u64,
+    /// The watchdog finds the names for as long as anybody can run in them.
+    _listed: Arc<Listed>,
 }
 
 /// The piece of work that a module's code is at.
@@ -59,15 +64,33 @@ impl Drop for Restore {
     }
 }
 
+/// Shows the watchdog that the thread is out again, however the frame ends.
+struct Leave(&'static presence::Place, presence::Before);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
 impl Origin {
     /// For a new instance of a module.
-    pub(super) fn of(tenant: &str, module: &str) -> Self {
+    pub(super) fn new(roll: &Arc<Roll>, tenant: &str, module: &str) -> Self {
         static INSTANCES: AtomicU64 = AtomicU64::new(1);
-        Self { tenant: tenant.into(), module: module.into(), instance: INSTANCES.fetch_add(1, Ordering::Relaxed) }
+        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        let (of, listed) = roll.enter(instance, tenant, module);
+        Self { of, instance, _listed: listed }
     }
 
-    /// Runs a module's code in the name of this tenant and module, and of a piece of work where there is one.
+    /// Runs a module's code in the name of this tenant and module, and of a piece of work where there is one. The
+    /// watchdog sees it: for code that is to give the thread back soon.
     pub(super) fn within<T>(&self, scope: Option<&Scope>, run: impl FnOnce() -> T) -> T {
+        let _leave = presence::place().map(|place| Leave(place, place.enter(self.instance)));
+        self.within_unwatched(scope, run)
+    }
+
+    /// As [`Origin::within`], for code that may take as long as it likes.
+    pub(super) fn within_unwatched<T>(&self, scope: Option<&Scope>, run: impl FnOnce() -> T) -> T {
         let current = Current { origin: Some(self), scope: scope.map(std::ptr::from_ref), depth: 0 };
         let _restore = Restore(CURRENT.replace(current));
         run()
@@ -90,7 +113,7 @@ pub(super) fn span() -> Option<tracing::Span> {
     // SAFETY: `within` stores pointers to what it borrows, and its `Restore` takes them out of the cell before
     // that borrow ends; nothing else writes pointers into the cell, and the cell is this thread's alone.
     let (origin, scope) = unsafe { (&*origin, current.scope.map(|scope| &*scope)) };
-    let (tenant, module): (&str, &str) = (&origin.tenant, &origin.module);
+    let (tenant, module): (&str, &str) = (&origin.of.tenant, &origin.of.module);
     let request = scope.map(|scope| &*scope.request_id);
     Some(tracing::error_span!(target: "tenon", "request", tenant, module, request_id = request))
 }

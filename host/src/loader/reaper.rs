@@ -18,7 +18,9 @@ use super::{
     footprint::{self, InTheWay},
     library::Mapped,
     report::{GenerationInfo, LoaderReport, Outcome, ResidentGeneration},
+    roll::Roll,
     staging::Staged,
+    watchdog::Watchdog,
 };
 
 /// Makes a group of the host's threads call [`super::sweep_this_thread`] soon; must not wait for them.
@@ -42,6 +44,8 @@ pub(super) struct Shared {
     sweep_wait: Duration,
     thread_wait: Duration,
     sweepers: RwLock<Vec<Sweeper>>,
+    roll: Arc<Roll>,
+    watchdog: Watchdog,
     books: Mutex<Books>,
 }
 
@@ -91,8 +95,9 @@ impl Shared {
         sweep_wait: Duration,
         thread_wait: Duration,
     ) -> io::Result<Arc<Self>> {
-        let (sweepers, books) = (RwLock::default(), Mutex::default());
-        let shared = Arc::new(Self { interposed, limit, sweep_wait, thread_wait, sweepers, books });
+        let (sweepers, books, roll) = (RwLock::default(), Mutex::default(), Arc::<Roll>::default());
+        let watchdog = Watchdog::start(Arc::clone(&roll))?;
+        let shared = Arc::new(Self { interposed, limit, sweep_wait, thread_wait, sweepers, roll, watchdog, books });
         let reaper = Reaper { shared: Arc::clone(&shared), closing: Vec::new() };
         std::thread::Builder::new().name("reaper".to_owned()).spawn(move || reaper.run())?;
         Ok(shared)
@@ -128,7 +133,16 @@ impl Shared {
         footprint::ring();
     }
 
+    pub(super) fn roll(&self) -> &Arc<Roll> {
+        &self.roll
+    }
+
+    pub(super) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
     pub(super) fn stop(&self) {
+        self.watchdog.stop();
         self.books().stopping = true;
         footprint::ring();
     }
@@ -142,6 +156,7 @@ impl Shared {
             resident: books.resident.values().cloned().collect(),
             unloaded: books.unloaded,
             forgotten_entries: books.forgotten,
+            stuck: self.watchdog.stuck(),
         }
     }
 

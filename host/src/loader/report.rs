@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::watchdog::Stuck;
+
 /// One generation: a loaded copy of a module's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerationInfo {
@@ -60,6 +62,8 @@ pub struct LoaderReport {
     pub unloaded: u64,
     /// How many thread-local values of unloaded modules were left behind on threads that did not answer.
     pub forgotten_entries: u64,
+    /// Module code that does not give its thread back, the longest first.
+    pub stuck: Vec<Stuck>,
 }
 
 impl LoaderReport {

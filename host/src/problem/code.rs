@@ -58,8 +58,8 @@ codes! {
     TooManyRequests "TOO_MANY_REQUESTS" 429 "Too many requests at once";
     ModulePanicked "MODULE_PANICKED" 500 "The module crashed while answering";
     ModuleTimeout "MODULE_TIMEOUT" 504 "The module took too long";
+    ModuleQuarantined "MODULE_QUARANTINED" 503 "The module is kept from running";
     ModuleBusy "MODULE_BUSY" 503 "The module is not ready to answer";
-    ModuleQuarantined "MODULE_QUARANTINED" 503 "The module is stopped because it did harm";
     ModuleDuplicate "MODULE_DUPLICATE" 409 "The same module and version is there twice";
     ModuleIncompatible "MODULE_INCOMPATIBLE" 409 "The module does not fit this host";
     ModuleVersionUnsatisfiable "MODULE_VERSION_UNSATISFIABLE" 409 "No version fits all requirements";

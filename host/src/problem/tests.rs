@@ -44,8 +44,8 @@ fn one_of_each() -> Vec<Problem> {
         Problem::too_many_requests(&tasks, second),
         Problem::module_panicked(&tasks),
         Problem::module_timeout(&tasks, 30 * second),
-        Problem::module_busy(&tasks, second),
         Problem::module_quarantined(&tasks),
+        Problem::module_busy(&tasks, second),
         Problem::module_duplicate(&tasks, &"1.2.0".parse().unwrap()),
         Problem::module_incompatible("tasks", "built for aarch64, this host is x86-64"),
         Problem::module_version_unsatisfiable(&core, "tasks wants ^2, the tenant wants ^1"),
@@ -94,8 +94,8 @@ fn each_code_has_its_status_and_text() {
     429 TOO_MANY_REQUESTS Too many requests at once for module tasks
     500 MODULE_PANICKED Module tasks failed to answer
     504 MODULE_TIMEOUT Module tasks did not answer within 30s
+    503 MODULE_QUARANTINED Module tasks is kept from running
     503 MODULE_BUSY Module tasks is not ready yet
-    503 MODULE_QUARANTINED Module tasks is quarantined
     409 MODULE_DUPLICATE Module tasks 1.2.0 is in the plugins folder twice
     409 MODULE_INCOMPATIBLE Module tasks does not fit this host: built for aarch64, this host is x86-64
     409 MODULE_VERSION_UNSATISFIABLE No version of hr-core fits all requirements: tasks wants ^2, the tenant wants ^1

@@ -65,6 +65,11 @@ impl Problem {
         Self::new(Code::ModuleTimeout, format!("Module {module} did not answer within {deadline:?}"))
     }
 
+    /// [`Code::ModuleQuarantined`].
+    pub fn module_quarantined(module: &ModuleName) -> Self {
+        Self::new(Code::ModuleQuarantined, format!("Module {module} is kept from running"))
+    }
+
     /// [`Code::ModuleBusy`].
     pub fn module_busy(module: &ModuleName, retry_after: Duration) -> Self {
         Self::new(Code::ModuleBusy, format!("Module {module} is not ready yet")).with_retry_after(retry_after)
@@ -95,11 +100,6 @@ impl Problem {
     pub fn manifest_invalid<T: Display>(module: &str, problems: &[T]) -> Self {
         let text = format!("The manifest of {} is invalid", shortened(module));
         Self::new(Code::ManifestInvalid, text).with_member("problems", texts(problems))
-    }
-
-    /// [`Code::ModuleQuarantined`].
-    pub fn module_quarantined(module: &ModuleName) -> Self {
-        Self::new(Code::ModuleQuarantined, format!("Module {module} is quarantined"))
     }
 
     /// [`Code::ModuleVersionUnsatisfiable`]: the version that runs can't be left.

@@ -70,6 +70,11 @@ pub fn busy(module: &ModuleName) -> Problem {
     Problem::module_busy(module, SOON)
 }
 
+/// A thread is stuck in the module for this tenant: as long as it is, nobody else gets in.
+pub fn barred(module: &ModuleName) -> Problem {
+    Problem::module_quarantined(module).with_retry_after(SOON)
+}
+
 /// As many requests are inside as may be.
 pub fn full(module: &ModuleName) -> Problem {
     Problem::too_many_requests(module, SOON)

@@ -33,6 +33,10 @@ pub(super) enum Command {
     Started { tenant: TenantId, slot: u64, made: Result<Arc<Running>, TenancyError> },
     /// An instance has panicked and is to be replaced.
     Broken { tenant: TenantId, slot: u64, serial: u64 },
+    /// A thread is stuck in a module for a tenant.
+    Bar { tenant: TenantId, module: ModuleName },
+    /// One of the threads that were is not any more.
+    Unbar { tenant: TenantId, module: ModuleName },
     /// An instance that the supervisor took out of service is gone.
     Retired { tenant: TenantId },
     /// Code under probation is past its limits.

@@ -239,6 +239,9 @@ async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
             }
             Ok(Lent::Stale) => {}
             Err(Unlent::Full) => return Tried::Postponed(settings.retry_base, "the module is busy".to_owned()),
+            Err(Unlent::Barred) => {
+                return Tried::Postponed(settings.retry_base, "a thread is stuck in the module".to_owned());
+            }
             Err(Unlent::Failed(error)) => {
                 return Tried::Postponed(settings.retry_limit.min(POSTPONE), super::error::chain(&error));
             }

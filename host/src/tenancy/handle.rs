@@ -21,7 +21,7 @@ use super::{
     job::Report,
     running::Lease,
     seams::{CallModules, FetchOutside},
-    snapshot::{Bases, TenantSnapshot},
+    snapshot::{Bases, NotLent, TenantSnapshot},
     supervisor::Supervisor,
 };
 use crate::{
@@ -53,8 +53,19 @@ pub enum Lent {
 pub enum Unlent {
     /// As many requests are inside as may be.
     Full,
+    /// A thread of this host is stuck in the module for this tenant.
+    Barred,
     /// No instance could be made.
     Failed(TenancyError),
+}
+
+impl From<NotLent> for Unlent {
+    fn from(refused: NotLent) -> Self {
+        match refused {
+            NotLent::Full => Self::Full,
+            NotLent::Barred => Self::Barred,
+        }
+    }
 }
 
 /// A tenant to be made.
@@ -175,7 +186,7 @@ impl Tenancy {
         let slot = &snapshot.slots[slot];
         match slot.lease(tick) {
             Ok(Some(lease)) => return Ok(Lent::Lease(lease)),
-            Err(_) => return Err(Unlent::Full),
+            Err(refused) => return Err(refused.into()),
             Ok(None) => {}
         }
         let asked = self.ask(|reply| Command::Activate { tenant: snapshot.id().clone(), slot: slot.serial, reply });
@@ -183,7 +194,7 @@ impl Tenancy {
             Ok(Ok(true)) => match slot.lease(self.context.tick.load(Ordering::Relaxed)) {
                 Ok(Some(lease)) => Ok(Lent::Lease(lease)),
                 Ok(None) => Ok(Lent::Stale),
-                Err(_) => Err(Unlent::Full),
+                Err(refused) => Err(refused.into()),
             },
             Ok(Ok(false)) => Ok(Lent::Stale),
             Ok(Err(error)) => Err(Unlent::Failed(error)),
@@ -198,6 +209,17 @@ impl Tenancy {
             slot: snapshot.slots[slot].serial,
             serial,
         });
+    }
+
+    /// Lets nobody into a module for a tenant on this host, as a thread is stuck in it. Each call is taken back by one
+    /// of [`Tenancy::unbar`].
+    pub fn bar(&self, tenant: TenantId, module: ModuleName) {
+        let _ = self.commands.send(Command::Bar { tenant, module });
+    }
+
+    /// The thread is back.
+    pub fn unbar(&self, tenant: TenantId, module: ModuleName) {
+        let _ = self.commands.send(Command::Unbar { tenant, module });
     }
 
     /// Changes a tenant. What is enabled is opened and initialised before anything is written; with the

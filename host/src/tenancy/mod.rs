@@ -1,6 +1,7 @@
 //! Who runs what right now: one writer, snapshots for readers, swap, drain, report. It knows neither HTTP nor
 //! files; it is told about a changed catalog and about operators' wishes.
 
+mod bars;
 mod change;
 mod command;
 mod context;

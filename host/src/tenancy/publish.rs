@@ -36,6 +36,8 @@ impl Supervisor {
                     let before = old.iter().find(|it| it.candidate.name == candidate.name);
                     slot.baseline =
                         before.filter(|it| !has_same_content(it, candidate)).and_then(|it| it.as_baseline());
+                    // Whatever version it is: code of the module is stuck for this tenant, and may be so again.
+                    self.bars.apply(id, &slot);
                     Arc::new(slot)
                 });
                 if let Some((_, running)) = started {

@@ -1,6 +1,9 @@
 //! The immutable picture of one tenant that a request reads from start to end.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwapOption;
 
@@ -93,13 +96,16 @@ pub struct Slot {
     pub(super) baseline: Option<Baseline>,
     /// Under way from then on; written by the supervisor only.
     pub(super) probation: ArcSwapOption<Probation>,
+    /// Whether a thread is stuck in this module for the tenant: nobody else is let in meanwhile. Written by the
+    /// supervisor only.
+    pub(super) barred: AtomicBool,
 }
 
 impl Slot {
     pub(super) fn new(serial: u64, candidate: Arc<Candidate>, isolation: Isolation, limits: ModuleLimits) -> Self {
         let (running, failure, probation) = (ArcSwapOption::empty(), ArcSwapOption::empty(), ArcSwapOption::empty());
-        let (record, baseline) = (Record::default(), None);
-        Self { serial, candidate, isolation, running, failure, limits, record, baseline, probation }
+        let (record, baseline, barred) = (Record::default(), None, AtomicBool::new(false));
+        Self { serial, candidate, isolation, running, failure, limits, record, baseline, probation, barred }
     }
 
     /// Takes the instance out; what it came to is kept.
@@ -138,14 +144,18 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// `Full` where as many requests are inside as may be.
-    pub fn lease(&self, tick: u32) -> Result<Option<Lease>, Full> {
+    /// [`NotLent`] where there may be one, and it is not for this request.
+    pub fn lease(&self, tick: u32) -> Result<Option<Lease>, NotLent> {
+        // Relaxed: whoever comes at the same moment may still get in.
+        if self.barred.load(Ordering::Relaxed) {
+            return Err(NotLent::Barred);
+        }
         let running = self.running.load();
         let Some(running) = running.as_ref() else { return Ok(None) };
         match running.lease(self.limits.concurrency, tick) {
             Ok(lease) => Ok(Some(lease)),
             Err(Refusal::Closed) => Ok(None),
-            Err(Refusal::Full) => Err(Full),
+            Err(Refusal::Full) => Err(NotLent::Full),
         }
     }
 
@@ -160,9 +170,14 @@ impl Slot {
     }
 }
 
-/// As many requests are inside as may be.
+/// Why a slot lends nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub enum NotLent {
+    /// As many requests are inside as may be.
+    Full,
+    /// A thread is stuck in it.
+    Barred,
+}
 
 /// What the catalog says beyond the tenants: which module owns a path.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared,
+    bars::Bars,
     command::{Command, Reply, Work},
     context::Context,
     error::TenancyError,
@@ -83,13 +84,15 @@ pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
     pub(super) context: Arc<Context>,
     pub(super) tenants: HashMap<TenantId, Tenant>,
+    /// Where threads are stuck.
+    pub(super) bars: Bars,
     /// Set when the host goes down: all who wait for it are told when nothing is left.
     pub(super) leaving: Option<Vec<oneshot::Sender<()>>>,
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, context: Arc<Context>) -> Self {
-        Self { shared, context, tenants: HashMap::new(), leaving: None }
+        Self { shared, context, tenants: HashMap::new(), bars: Bars::default(), leaving: None }
     }
 
     /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
@@ -136,6 +139,8 @@ impl Supervisor {
             Command::Activate { tenant, slot, reply } => self.activate(&tenant, slot, reply),
             Command::Started { tenant, slot, made } => self.started(&tenant, slot, made),
             Command::Broken { tenant, slot, serial } => self.broken(&tenant, slot, serial),
+            Command::Bar { tenant, module } => self.bar(tenant, module),
+            Command::Unbar { tenant, module } => self.unbar(&tenant, &module),
             Command::Retired { tenant } => self.retired(&tenant),
             Command::Regressed { tenant, slot, reason } => self.regressed(&tenant, slot, reason),
             Command::Quarantine { tenant, module, reason } => self.quarantine(&tenant, &module, reason),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::super::{AdminState, Readiness, router};
+use super::super::{AdminState, Liveness, Readiness, router};
 use crate::{
     catalog,
     identity::AdminToken,
@@ -28,6 +28,7 @@ pub(super) struct Desk {
     pub(super) sqlite: Arc<SqliteStore>,
     pub(super) tenancy: Tenancy,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) liveness: Arc<Liveness>,
     pub(super) folder: TempDir,
 }
 
@@ -105,16 +106,26 @@ impl Desk {
         )
         .unwrap();
         let token = AdminToken::load_or_create(&data.join("admin.token")).unwrap();
-        let readiness = Arc::new(Readiness::default());
+        let (readiness, liveness) = (Arc::new(Readiness::default()), Arc::new(Liveness::default()));
         let state = AdminState {
             tenancy: tenancy.clone(),
             store: Arc::clone(&store),
             loader,
             token: token.clone(),
             readiness: Arc::clone(&readiness),
+            liveness: Arc::clone(&liveness),
             dev,
         };
-        Self { router: router(state), token: token.as_str().to_owned(), store, sqlite, tenancy, readiness, folder }
+        Self {
+            router: router(state),
+            token: token.as_str().to_owned(),
+            store,
+            sqlite,
+            tenancy,
+            readiness,
+            liveness,
+            folder,
+        }
     }
 
     pub(super) async fn send(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
