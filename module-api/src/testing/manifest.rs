@@ -9,6 +9,10 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) name: String,
+    /// Who may depend on it; `None`: everyone.
+    pub(super) provides_to: Option<Vec<String>>,
+    /// Whether a module is an optional dependency, by name.
+    pub(super) dependencies: BTreeMap<String, bool>,
     /// The boolean ones of `[features]`; all others are off.
     pub(super) features: BTreeMap<String, bool>,
     /// By name, with all searchable fields.
@@ -102,11 +106,23 @@ enum Dependency {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its type is of interest")]
 struct DependencyTable {
     version: String,
     #[serde(default)]
     optional: bool,
+}
+
+impl Dependency {
+    fn range(&self) -> &str {
+        match self {
+            Self::Range(range) => range,
+            Self::Table(table) => &table.version,
+        }
+    }
+
+    fn is_optional(&self) -> bool {
+        matches!(self, Self::Table(table) if table.optional)
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,6 +168,8 @@ impl Manifest {
         }
         Ok(Self {
             name: text.name,
+            provides_to: text.provides_to,
+            dependencies: text.dependencies.into_iter().map(|(name, it)| (name, it.is_optional())).collect(),
             features: text.features.into_iter().map(|(name, value)| (name, value.as_bool() == Some(true))).collect(),
             models,
             base: routes.base,
@@ -180,10 +198,7 @@ fn check_head(text: &Text, problems: &mut Vec<String>) {
         }
     }
     for (name, dependency) in &text.dependencies {
-        let range = match dependency {
-            Dependency::Range(range) => range,
-            Dependency::Table(table) => &table.version,
-        };
+        let range = dependency.range();
         if let Err(error) = semver::VersionReq::parse(range) {
             problems.push(format!("`dependencies.{name}` is `{range}`: {error}"));
         }

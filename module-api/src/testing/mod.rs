@@ -47,19 +47,26 @@
 //! assert_eq!((stranger.status, stranger.code()), (401, "UNAUTHENTICATED"));
 //! ```
 
+mod answer;
+mod asking;
+mod calls;
 mod conformance;
 mod executor;
 mod find;
 mod guards;
 mod host;
+mod instance;
 mod key;
 mod lend;
 mod manifest;
 mod request;
 mod response;
+mod scope;
 mod store;
 mod world;
 
+pub use answer::TestAnswer;
+pub use calls::CalledRequest;
 pub use conformance::{conformance, conformance_of};
 pub use host::TestHost;
 pub use request::TestRequest;

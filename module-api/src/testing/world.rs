@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -15,11 +15,12 @@ use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
 use async_ffi::{FfiFuture, FutureExt};
 
 use crate::abi::{
-    FAILURE_INTERNAL, FAILURE_STOPPING, JobBox, RawAnswer, RawCall, RawFailure, RawFetch, RawHost, RawLater,
-    RawStoreAnswer, RawStoreOp,
+    FAILURE_STOPPING, JobBox, RawAnswer, RawCall, RawFailure, RawFetch, RawHost, RawLater, RawStoreAnswer, RawStoreOp,
 };
 
 use super::{
+    answer::Postponed,
+    calls::{self, Peers},
     executor::{Executor, Tasks, lock},
     manifest::Manifest,
     store::{MemoryStore, failure},
@@ -34,6 +35,8 @@ pub(super) struct World {
     pub(super) executor: Arc<Executor>,
     pub(super) store: Mutex<MemoryStore>,
     pub(super) view: Mutex<View>,
+    pub(super) peers: Mutex<Peers>,
+    pub(super) panics: Postponed,
     ids: AtomicU64,
 }
 
@@ -54,6 +57,8 @@ impl World {
             executor: Arc::new(Executor::new(BEGIN_MILLIS)),
             store: Mutex::default(),
             view: Mutex::new(view),
+            peers: Mutex::default(),
+            panics: Postponed::default(),
             ids: AtomicU64::new(1),
         }
     }
@@ -80,13 +85,14 @@ impl World {
 pub(super) struct FakeHost {
     world: Arc<World>,
     tasks: Arc<Tasks>,
+    instance: u64,
     tenant: String,
 }
 
 impl FakeHost {
-    pub(super) fn new(world: &Arc<World>, tasks: &Arc<Tasks>) -> Self {
+    pub(super) fn new(world: &Arc<World>, tasks: &Arc<Tasks>, instance: u64) -> Self {
         let tenant = lock(&world.view).tenant.clone();
-        Self { world: Arc::clone(world), tasks: Arc::clone(tasks), tenant }
+        Self { world: Arc::clone(world), tasks: Arc::clone(tasks), instance, tenant }
     }
 }
 
@@ -113,9 +119,7 @@ impl RawHost for FakeHost {
 
     fn store(&self, op: RawStoreOp) -> RawLater<RawStoreAnswer> {
         let answer = lock(&self.world.store).act(&self.world.manifest, op);
-        // A real store answers later. Requests that run together take turns here, so that what they do to each
-        // other in between is seen.
-        RawLater::Pending(AfterOthers { answer: Some(RResult::from(answer)), waited: false }.into_ffi())
+        RawLater::Pending(after_others(move || RResult::from(answer)).into_ffi())
     }
 
     fn blocking(&self, job: JobBox) -> FfiFuture<RResult<(), RawFailure>> {
@@ -138,8 +142,14 @@ impl RawHost for FakeHost {
     }
 
     fn call(&self, call: RawCall) -> FfiFuture<RResult<ROption<RawAnswer>, RawFailure>> {
-        drop(call);
-        std::future::ready(RResult::RErr(crate::abi::unsupported("call", "1.0"))).into_ffi()
+        let read = calls::read(&self.world, self.instance, call);
+        let world = Arc::clone(&self.world);
+        let answered = move || {
+            let Some((answerer, request)) = read? else { return Ok(ROption::RNone) };
+            let who = format!("module `{}`", request.module);
+            world.panics.ask(&answerer, &request, &who).map(ROption::RSome)
+        };
+        after_others(move || RResult::from(answered())).into_ffi()
     }
 
     fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>> {
@@ -168,26 +178,19 @@ impl RawHost for FakeHost {
     }
 }
 
-/// An answer that lets everything else go first, once.
-struct AfterOthers<T> {
-    answer: Option<T>,
-    waited: bool,
-}
-
-// The answer is moved out, never pinned.
-impl<T> Unpin for AfterOthers<T> {}
-
-impl Future for AfterOthers<RawStoreAnswer> {
-    type Output = RawStoreAnswer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RawStoreAnswer> {
-        if !std::mem::replace(&mut self.waited, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+/// Answers after everything else has gone on, once. A real host answers later too: requests that run together take
+/// turns here, so that what they do to each other in between is seen.
+async fn after_others<T>(answer: impl FnOnce() -> T) -> T {
+    let mut has_waited = false;
+    let others = poll_fn(move |cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
         }
-        let ended = || RResult::RErr(failure(FAILURE_INTERNAL, "a future was polled after it had ended"));
-        Poll::Ready(self.answer.take().unwrap_or_else(ended))
-    }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    others.await;
+    answer()
 }
 
 struct Slot {
