@@ -97,7 +97,7 @@ impl<M: Module> TestHost<M> {
             answers.push(match guards::admit(&self.world, &instance, asked, &id, limit) {
                 Ok(incoming) => {
                     let scope = Scope { instance: instance.number, id: id.clone() };
-                    futures.push(Box::pin(within(scope, Box::pin(call(Arc::clone(&instance), incoming)))));
+                    futures.push(Box::pin(within(Some(scope), Box::pin(call(Arc::clone(&instance), incoming)))));
                     Err((id, is_head))
                 }
                 Err(problem) => Ok(problem.into_response(&id)),

@@ -4,7 +4,7 @@ use std::{
     fmt,
     marker::PhantomData,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{Module, abi::STORE_INSERT};
 
 use super::{
-    executor::{Tasks, lock},
+    executor::lock,
     instance::{Instance, remember_panics},
     manifest::{Manifest, text_of_this_crate},
     request::Asked,
@@ -113,7 +113,9 @@ impl<M: Module> TestHost<M> {
         self
     }
 
-    /// With settings of the tenant for the module.
+    /// With settings of the tenant for the module, as the module sees them: what is a reference to a secret on a host
+    /// is the secret here. They are not held against the JSON Schema in `module.toml`, which only a host can read;
+    /// `tenon settings` refuses what does not fit.
     ///
     /// # Panics
     ///
@@ -121,7 +123,7 @@ impl<M: Module> TestHost<M> {
     #[must_use]
     #[track_caller]
     pub fn settings(self, settings: impl Serialize) -> Self {
-        self.set_settings(settings);
+        self.replace_settings(settings);
         self
     }
 
@@ -140,38 +142,39 @@ impl<M: Module> TestHost<M> {
         lock(&self.world.view).flags.insert(name.to_owned(), is_on);
     }
 
-    /// Replaces the tenant's settings for the module.
+    /// Replaces the tenant's settings for the module; an instance that lives is told by `settings_changed`, where they
+    /// are others than before. The settings stay whatever comes of that.
+    ///
+    /// # Errors
+    ///
+    /// What `settings_changed` failed of; a host writes it to its log.
     ///
     /// # Panics
     ///
     /// Where they are no JSON object.
     #[track_caller]
-    pub fn set_settings(&self, settings: impl Serialize) {
+    pub fn set_settings(&self, settings: impl Serialize) -> Result<(), String> {
+        let is_other = self.replace_settings(settings);
+        let current = lock(&self.current).clone();
+        let Some(instance) = current.filter(|_| is_other) else { return Ok(()) };
+        let told = self.driving(|| self.run_hook(&instance, |object| object.settings_changed()));
+        told.map_err(|failure| format!("`settings_changed` failed: {}", shown(&failure)))
+    }
+
+    /// Says whether they are others now.
+    #[track_caller]
+    fn replace_settings(&self, settings: impl Serialize) -> bool {
         let value = serde_json::to_value(settings).unwrap_or_else(|error| panic!("no settings: {error}"));
         assert!(value.is_object(), "settings are a JSON object, not {value}");
-        lock(&self.world.view).settings = value.to_string();
+        let text = value.to_string();
+        let before = std::mem::replace(&mut lock(&self.world.view).settings, text.clone());
+        before != text
     }
 
     /// Sets the clock. Timers that are due then end.
     pub fn set_time(&self, now: SystemTime) {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.world.executor.clock.set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    }
-
-    /// Lets time pass: whatever the module has spawned runs, timer by timer.
-    pub fn advance(&self, time: Duration) {
-        self.driving(|| {
-            let (executor, millis) = (&self.world.executor, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-            let current = lock(&self.current).clone();
-            let idle = Arc::new(Tasks::default());
-            let tasks = current.as_ref().map_or(&idle, |instance| &instance.tasks);
-            let sleep = executor.clock.sleep(millis);
-            executor.drive(tasks, vec![Box::pin(sleep)], i64::MAX);
-            executor.settle(tasks);
-            if let Some(instance) = current {
-                self.look_after(instance, false);
-            }
-        });
     }
 
     /// Whether the store answers. While it does not, every question to it is STORE_UNAVAILABLE.
@@ -213,7 +216,7 @@ impl<M: Module> TestHost<M> {
     ///
     /// # Errors
     ///
-    /// Why it can't be made: what `initialize` failed of, or how the routes of code and manifest differ.
+    /// Why it can't be made: what `initialize` or `health` failed of, or how the routes of code and manifest differ.
     pub fn start(&self) -> Result<(), String> {
         self.driving(|| self.instance().map(drop))
     }
@@ -237,6 +240,12 @@ impl<M: Module> TestHost<M> {
 
     pub(super) fn features(&self) -> Vec<String> {
         self.world.manifest.features.keys().cloned().collect()
+    }
+
+    /// The modules that it can't run without.
+    pub(super) fn required(&self) -> Vec<String> {
+        let all = self.world.manifest.dependencies.iter();
+        all.filter(|(_, is_optional)| !**is_optional).map(|(name, _)| name.clone()).collect()
     }
 
     /// All roles that some endpoint asks for.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use abi_stable::{erased_types::TD_Opaque, std_types::RResult};
+use async_ffi::BorrowingFfiFuture;
 
 use crate::{
     Module,
-    abi::{InstanceBox, RawHost_TO},
+    abi::{FAILURE_PANIC, FAILURE_TIMEOUT, InstanceBox, RawFailure, RawHost_TO},
     export, guard,
 };
 
@@ -19,9 +20,13 @@ use super::{
     TestHost, conformance,
     executor::{Driven, Tasks, lock},
     response::shown,
-    scope,
+    scope::{self, Scope, within},
+    store::failure,
     world::FakeHost,
 };
+
+/// A hook that was begun.
+type Begun<'a> = BorrowingFfiFuture<'a, RResult<(), RawFailure>>;
 
 /// How long a piece of work may take by the test's clock, as on a host whose operator set nothing else.
 pub(super) const DEADLINE_SECONDS: u64 = 30;
@@ -62,8 +67,54 @@ impl<M: Module> TestHost<M> {
         };
         let object = made.inspect_err(|_| tasks.stop())?;
         let instance = Arc::new(Instance { object, number, routes, tasks });
+        if let Err(failure) = self.run_to_end(&instance, None, |object| object.health()) {
+            // It is not put into service; like one that failed to initialize, it is dropped without a cleanup.
+            instance.tasks.stop();
+            return Err(format!("`health` failed: {}", shown(&failure)));
+        }
         *lock(&self.current) = Some(Arc::clone(&instance));
         Ok(instance)
+    }
+
+    /// Runs a hook beside all work.
+    pub(super) fn run_hook(
+        &self,
+        instance: &Arc<Instance>,
+        begin: impl for<'a> FnOnce(&'a InstanceBox) -> Begun<'a>,
+    ) -> Result<(), RawFailure> {
+        let outcome = self.run_to_end(instance, None, begin);
+        self.rest(instance, &outcome);
+        outcome
+    }
+
+    /// Runs a hook as a piece of work with an id.
+    pub(super) fn run_work(
+        &self,
+        instance: &Arc<Instance>,
+        id: String,
+        begin: impl for<'a> FnOnce(&'a InstanceBox) -> Begun<'a>,
+    ) -> Result<(), RawFailure> {
+        let outcome = self.run_to_end(instance, Some(Scope { instance: instance.number, id }), begin);
+        self.rest(instance, &outcome);
+        outcome
+    }
+
+    fn run_to_end(
+        &self,
+        instance: &Arc<Instance>,
+        scope: Option<Scope>,
+        begin: impl for<'a> FnOnce(&'a InstanceBox) -> Begun<'a>,
+    ) -> Result<(), RawFailure> {
+        let work = within(scope, Box::pin(async { begin(&instance.object).await }));
+        let late = || failure(FAILURE_TIMEOUT, format!("the handler did not end within {DEADLINE_SECONDS}s"));
+        self.run(&instance.tasks, Box::pin(work)).map_or_else(|| Err(late()), RResult::into_result)
+    }
+
+    /// Lets tasks go on; an instance that has panicked is replaced.
+    fn rest(&self, instance: &Arc<Instance>, outcome: &Result<(), RawFailure>) {
+        self.world.executor.settle(&instance.tasks);
+        let has_panicked = outcome.as_ref().is_err_and(|failure| failure.kind == FAILURE_PANIC);
+        self.look_after(Arc::clone(instance), has_panicked);
     }
 
     /// Runs one future under the usual deadline.

@@ -32,13 +32,13 @@ pub(super) fn id_of_work(instance: u64) -> Option<String> {
     CURRENT.with_borrow(|current| current.as_ref().filter(|scope| scope.instance == instance).map(|it| it.id.clone()))
 }
 
-/// Polls a future as part of a piece of work.
-pub(super) fn within<F: Future + Unpin>(scope: Scope, future: F) -> Within<F> {
+/// Polls a future as part of a piece of work, or beside all work.
+pub(super) fn within<F: Future + Unpin>(scope: Option<Scope>, future: F) -> Within<F> {
     Within { scope, future }
 }
 
 pub(super) struct Within<F> {
-    scope: Scope,
+    scope: Option<Scope>,
     future: F,
 }
 
@@ -55,7 +55,7 @@ impl<F: Future + Unpin> Future for Within<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let _restore = Restore(CURRENT.replace(Some(self.scope.clone())));
+        let _restore = Restore(CURRENT.replace(self.scope.clone()));
         Pin::new(&mut self.future).poll(cx)
     }
 }

@@ -15,19 +15,25 @@ use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
 use async_ffi::{FfiFuture, FutureExt};
 
 use crate::abi::{
-    FAILURE_STOPPING, JobBox, RawAnswer, RawCall, RawFailure, RawFetch, RawHost, RawLater, RawStoreAnswer, RawStoreOp,
+    FAILURE_MISUSE, FAILURE_STOPPING, FAILURE_STORE_UNAVAILABLE, JobBox, RawAnswer, RawCall, RawFailure, RawFetch,
+    RawHost, RawLater, RawStoreAnswer, RawStoreOp,
 };
 
 use super::{
     answer::Postponed,
     calls::{self, Peers},
+    deliveries::Deliveries,
     executor::{Executor, Tasks, lock},
     manifest::Manifest,
+    outside::{self, Outside},
     store::{MemoryStore, failure},
 };
 
 /// The time at which every test begins, unless it says otherwise: 2026-01-01T00:00:00Z.
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+/// The longest key of a wake-up, as on a host.
+const MAX_KEY_BYTES: usize = 256;
 
 /// All that outlives an instance.
 pub(super) struct World {
@@ -36,6 +42,8 @@ pub(super) struct World {
     pub(super) store: Mutex<MemoryStore>,
     pub(super) view: Mutex<View>,
     pub(super) peers: Mutex<Peers>,
+    pub(super) outside: Mutex<Outside>,
+    pub(super) deliveries: Mutex<Deliveries>,
     pub(super) panics: Postponed,
     ids: AtomicU64,
 }
@@ -58,6 +66,8 @@ impl World {
             store: Mutex::default(),
             view: Mutex::new(view),
             peers: Mutex::default(),
+            outside: Mutex::default(),
+            deliveries: Mutex::default(),
             panics: Postponed::default(),
             ids: AtomicU64::new(1),
         }
@@ -66,6 +76,11 @@ impl World {
     /// Whether a feature is on; `None` where it is neither set nor declared.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         lock(&self.view).flags.get(name).or_else(|| self.manifest.features.get(name)).copied()
+    }
+
+    fn check_store(&self) -> Result<(), RawFailure> {
+        let is_away = lock(&self.store).is_away;
+        if is_away { Err(failure(FAILURE_STORE_UNAVAILABLE, "the store is unavailable")) } else { Ok(()) }
     }
 
     /// A UUID version 7 that is the same in each run: the clock's time, then a count.
@@ -153,16 +168,46 @@ impl RawHost for FakeHost {
     }
 
     fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>> {
-        drop(fetch);
-        std::future::ready(RResult::RErr(crate::abi::unsupported("fetch", "1.0"))).into_ffi()
+        let world = Arc::clone(&self.world);
+        let answered = move || {
+            let (answerer, request) = outside::read(&world, fetch)?;
+            world.panics.ask(&answerer, &request, &format!("`{}`", request.host))
+        };
+        after_others(move || RResult::from(answered())).into_ffi()
     }
 
-    fn publish(&self, _: RStr<'_>, _: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
-        std::future::ready(RResult::RErr(crate::abi::unsupported("publish", "1.0"))).into_ffi()
+    fn publish(&self, name: RStr<'_>, body: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (world, name) = (Arc::clone(&self.world), name.as_str().to_owned());
+        let publish = move || {
+            if !world.manifest.publishes.contains(&name) {
+                let text = format!("event `{name}` is not listed under `publishes` in the manifest");
+                return Err(failure(FAILURE_MISUSE, text));
+            }
+            world.check_store()?;
+            // What module-api has written is JSON.
+            let payload = serde_json::from_slice(&body).unwrap_or_default();
+            lock(&world.deliveries).published.push((name, payload));
+            Ok(())
+        };
+        after_others(move || RResult::from(publish())).into_ffi()
     }
 
-    fn wake(&self, _: RStr<'_>, _: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
-        std::future::ready(RResult::RErr(crate::abi::unsupported("wake", "1.0"))).into_ffi()
+    fn wake(&self, key: RStr<'_>, at: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (world, key) = (Arc::clone(&self.world), key.as_str().to_owned());
+        let wake = move || {
+            if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+                let text = format!("the key of a wake-up has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
+                return Err(failure(FAILURE_MISUSE, text));
+            }
+            world.check_store()?;
+            let mut deliveries = lock(&world.deliveries);
+            match at {
+                ROption::RSome(at) => deliveries.set_wake(&key, at),
+                ROption::RNone => deliveries.cancel_wake(&key),
+            }
+            Ok(())
+        };
+        after_others(move || RResult::from(wake())).into_ffi()
     }
 
     fn sleep(&self, millis: u64) -> FfiFuture<()> {
