@@ -84,7 +84,7 @@ impl Module for Worker {
 
     async fn on_wake(&self, key: String) -> Result<()> {
         self.note(key.clone()).await?;
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.tenant.now_millis().unsigned_abs());
+        let now = self.tenant.now();
         match &*key {
             "fail" => return Err(Fault::conflict("busy", "not now").into()),
             "panic" => panic!("at a wake-up"),
@@ -130,7 +130,7 @@ impl Worker {
 
     async fn wake(&self, request: Request) -> Result<Response> {
         let seconds: u64 = request.param("seconds").parse()?;
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.tenant.now_millis().unsigned_abs());
+        let now = self.tenant.now();
         let key = request.query("key").unwrap_or_default();
         Ok(match self.tenant.wake_at(&key, now + Duration::from_secs(seconds)).await {
             Ok(()) => Response::no_content(),
