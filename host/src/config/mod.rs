@@ -15,7 +15,7 @@ pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
     Auth, AuthKey, ClaimNames, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleLimits, ModuleOverride,
-    Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    Outbound, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
 };
 
 #[cfg(test)]

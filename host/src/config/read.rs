@@ -8,10 +8,10 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Runtime, RuntimeMode,
-        StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Outbound, Runtime,
+        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
-    value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
+    value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
 use crate::names::ModuleName;
 
@@ -49,6 +49,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));
     top.table("tenancy", |section| read_tenancy(&mut config.tenancy, section));
     top.table("deliveries", |section| read_deliveries(&mut config.deliveries, section));
+    top.table("outbound", |section| read_outbound(&mut config.outbound, section));
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
@@ -159,6 +160,12 @@ fn read_deliveries(deliveries: &mut Deliveries, section: &mut Section<'_, '_>) {
     section.set("attempts", &mut deliveries.attempts, count(1, 1000));
     section.set("concurrency", &mut deliveries.concurrency, count(1, 10_000));
     section.set("per-tenant", &mut deliveries.per_tenant, count(1, 10_000));
+}
+
+fn read_outbound(outbound: &mut Outbound, section: &mut Section<'_, '_>) {
+    section.list("allow", &mut outbound.allow, address_range);
+    section.set("timeout", &mut outbound.timeout, duration(MS, HOUR));
+    section.set("answer-bytes", &mut outbound.answer_bytes, bytes(0, MOST_BODY));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {
