@@ -24,6 +24,7 @@ pub mod refusals;
 pub mod admin;
 pub mod gateway;
 pub mod layers;
+pub mod outbound;
 pub mod watch;
 
 pub mod app;

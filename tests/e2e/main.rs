@@ -44,6 +44,8 @@ mod loader_modules;
 mod loader_panics;
 /// A module that is out of use is gone, or reported with the reason.
 mod loader_unload;
+/// Modules call hosts outside.
+mod outbound;
 /// Where the fixtures are, and a loader with threads to run them on.
 mod stage;
 /// The store is away.

@@ -21,6 +21,7 @@ use crate::{
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
     names::ModuleName,
+    outbound::{HttpClient, HttpClientError, Outside, OutsideSettings},
     settings::Secrets,
     stores::{SqliteStore, Store, StoreError},
     tenancy::{DeliverySettings, ModuleLimits, ReloadSettings, RetireTimes, Tenancy, TenancySettings},
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The admin token can't be read or made.
     #[error("the admin token can't be had")]
     AdminToken(#[from] AdminTokenError),
+    /// TLS or the HTTP client for calls outside can't be had.
+    #[error("calls outside can't be made")]
+    Outbound(#[from] HttpClientError),
     /// The plugins folder can't be read.
     #[error("the plugins folder can't be read")]
     Plugins(#[from] ScanError),
@@ -132,6 +136,7 @@ impl HostBuilder {
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         let token_path = config.data.join("admin.token");
         let token = AdminToken::load_or_create(&token_path)?;
+        let outside = Outside::new(outside_settings(&config.outbound), &HttpClient::with_system_roots()?)?;
         let loader = Loader::start(LoaderSettings {
             max_generations: config.tenancy.max_generations,
             ..LoaderSettings::below(&config.data)
@@ -152,6 +157,7 @@ impl HostBuilder {
             Box::new(move |name| limits_of(&limits, name)),
         )
         .map_err(StartError::io("the supervisor's thread"))?;
+        tenancy.fetches_through(Arc::new(outside));
         let liveness = Arc::<Liveness>::default();
         let containment =
             Containment::new(tenancy.clone(), Arc::clone(&liveness), background.threads(), config.containment);
@@ -306,6 +312,10 @@ fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Durat
         archive: Arc::new(archive),
         secrets: Secrets::below(secrets_folder(config)),
     }
+}
+
+fn outside_settings(outbound: &config::Outbound) -> OutsideSettings {
+    OutsideSettings { allow: outbound.allow.clone(), timeout: outbound.timeout, answer_bytes: outbound.answer_bytes }
 }
 
 fn secrets_folder(config: &Config) -> PathBuf {

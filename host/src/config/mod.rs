@@ -15,7 +15,8 @@ pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
     Auth, AuthKey, ClaimNames, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleLimits,
-    ModuleOverride, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch,
+    WatchMode,
 };
 
 #[cfg(test)]

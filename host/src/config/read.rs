@@ -8,10 +8,10 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Reload,
-        Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthKey, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Outbound,
+        Reload, Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
-    value::{address, boolean, bytes, choice, count, duration, filter, path, tenant, text},
+    value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text},
 };
 use crate::names::ModuleName;
 
@@ -50,6 +50,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("tenancy", |section| read_tenancy(&mut config.tenancy, section));
     top.table("deliveries", |section| read_deliveries(&mut config.deliveries, section));
     top.table("reload", |section| read_reload(&mut config.reload, section));
+    top.table("outbound", |section| read_outbound(&mut config.outbound, section));
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
@@ -176,6 +177,12 @@ fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
 fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {
     section.set("stuck-limit", &mut containment.stuck_limit, count(1, 1000));
     section.set("stuck-window", &mut containment.stuck_window, duration(SECOND, DAY));
+}
+
+fn read_outbound(outbound: &mut Outbound, section: &mut Section<'_, '_>) {
+    section.list("allow", &mut outbound.allow, address_range);
+    section.set("timeout", &mut outbound.timeout, duration(MS, HOUR));
+    section.set("answer-bytes", &mut outbound.answer_bytes, bytes(0, MOST_BODY));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

@@ -87,6 +87,30 @@ impl<'t, 'i> Section<'t, 'i> {
         }
     }
 
+    /// Overwrites `target` with a list where the key is there, each item read with `parse`; every item that is refused is
+    /// noted at its place.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        target: &mut Vec<T>,
+        parse: impl Fn(&DeValue<'i>) -> Result<T, Refusal>,
+    ) {
+        self.known.push(key);
+        let Some(value) = self.table.get(key) else { return };
+        let name = self.full(key);
+        let DeValue::Array(items) = value.get_ref() else {
+            let found = value.get_ref().type_str();
+            return self.notes.add(value.span(), format!("`{name}`: must be a list, found {found}"), None);
+        };
+        target.clear();
+        for (index, item) in items.iter().enumerate() {
+            match parse(item.get_ref()) {
+                Ok(parsed) => target.push(parsed),
+                Err(why) => self.notes.add(item.span(), format!("`{name}[{index}]`: {why}"), None),
+            }
+        }
+    }
+
     /// As [`Section::get`]; an absent key is noted.
     pub(super) fn require<T>(
         &mut self,

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::names::{ModuleName, TenantId};
 
 /// The whole configuration. `Config::default()` is what a host without a file, environment and flags gets.
@@ -39,6 +41,8 @@ pub struct Config {
     pub deliveries: Deliveries,
     /// `[reload]`.
     pub reload: Reload,
+    /// `[outbound]`.
+    pub outbound: Outbound,
     /// `[secrets]`.
     pub secrets: Secrets,
     /// `[containment]`.
@@ -241,6 +245,24 @@ impl Default for Reload {
     }
 }
 
+/// What modules may do outside, at the hosts that their manifests name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// Ranges that are not public and permitted all the same.
+    pub allow: Vec<IpNet>,
+    /// The longest time for a request, its redirects and its answer together.
+    pub timeout: Duration,
+    /// The most bytes of an answer's body.
+    pub answer_bytes: usize,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        // Sizes are a choice: enough for a page of documents, little enough for memory.
+        Self { allow: Vec::new(), timeout: Duration::from_secs(30), answer_bytes: 8 << 20 }
+    }
+}
+
 /// Where the secrets are that settings refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Secrets {
@@ -360,6 +382,7 @@ impl Default for Config {
             tenancy: Tenancy::default(),
             deliveries: Deliveries::default(),
             reload: Reload::default(),
+            outbound: Outbound::default(),
             secrets: Secrets::default(),
             containment: Containment::default(),
             runtime: Runtime::default(),

@@ -107,6 +107,10 @@ fn every_key_of_the_file_is_read() {
         keep-versions = 5
         panic-limit = 0
         panic-window = "30s"
+        [outbound]
+        allow = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
+        timeout = "5s"
+        answer-bytes = "1MiB"
         [secrets]
         folder = "/run/secrets"
         [containment]
@@ -217,6 +221,15 @@ fn every_key_of_the_file_is_read() {
             panic_limit: 0,
             panic_window: 30s,
         },
+        outbound: Outbound {
+            allow: [
+                127.0.0.1/32,
+                10.0.0.0/8,
+                fd00::/8,
+            ],
+            timeout: 5s,
+            answer_bytes: 1048576,
+        },
         secrets: Secrets {
             folder: Some(
                 "/run/secrets",
@@ -283,7 +296,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `secrets`, `containment`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"
@@ -299,6 +312,24 @@ tenant = "../etc"
     /tenon.toml:22:13: `auth.keys.algorithm`: must be "HS256" or "EdDSA", found "none"
     /tenon.toml:25:10: `auth.keys.tenant`: a tenant id begins with a letter or digit and has only letters, digits, `_`, `.` and `-`
     "#);
+}
+
+#[test]
+fn ranges_of_addresses_are_refused_one_by_one() {
+    let errors = from_file(
+        "[outbound]\nallow = [\"localhost\", \"10.0.0.1/8\", \"10.0.0.0/33\", 7, \"::1\"]\ntimeout = \"0\"\nalow = []\n",
+    );
+    insta::assert_snapshot!(errors.unwrap_err(), @r#"
+    /tenon.toml:2:10: `outbound.allow[0]`: `localhost` is no range of addresses; an IP address or a range is needed, as in "10.0.0.0/8"
+    /tenon.toml:2:23: `outbound.allow[1]`: `10.0.0.1/8` is an address within a range; write "10.0.0.0/8" or "10.0.0.1"
+    /tenon.toml:2:37: `outbound.allow[2]`: `10.0.0.0/33` is no range of addresses; an IP address or a range is needed, as in "10.0.0.0/8"
+    /tenon.toml:2:52: `outbound.allow[3]`: must be a string, found 7
+    /tenon.toml:3:11: `outbound.timeout`: must be 1ms to 3600s, found 0ns
+    /tenon.toml:4:1: unknown key `outbound.alow`
+    hint: did you mean `allow`?
+    "#);
+    let errors = from_file("[outbound]\nallow = \"10.0.0.0/8\"\n");
+    insta::assert_snapshot!(errors.unwrap_err(), @"/tenon.toml:2:9: `outbound.allow`: must be a list, found string");
 }
 
 #[test]

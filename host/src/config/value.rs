@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Display,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
@@ -41,6 +42,26 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Refusal> {
 pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Refusal> {
     text.parse()
         .map_err(|_| format!("`{text}` is no address; an IP address and a port are needed, as in `127.0.0.1:8080`"))
+}
+
+/// A range of IP addresses, `10.0.0.0/8`, or one address.
+pub(super) fn address_range(value: &DeValue<'_>) -> Result<IpNet, Refusal> {
+    let text = text(value)?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let range: IpNet = text.parse().map_err(|_| {
+        format!("`{text}` is no range of addresses; an IP address or a range is needed, as in \"10.0.0.0/8\"")
+    })?;
+    // Which of the two was meant, the address or the range, is not for the host to guess.
+    if range.addr() != range.network() {
+        return Err(format!(
+            "`{text}` is an address within a range; write \"{}\" or \"{}\"",
+            range.trunc(),
+            range.addr()
+        ));
+    }
+    Ok(range)
 }
 
 /// A tenant's id.

@@ -123,6 +123,13 @@ impl Setup {
         self.run(command)
     }
 
+    /// As [`Setup::start`], with a command that is changed before.
+    pub(crate) fn start_with(self, change: impl FnOnce(&mut std::process::Command)) -> Host {
+        let mut command = self.command();
+        change(&mut command);
+        self.run(command)
+    }
+
     /// Starts an example with the folders as its first arguments and waits until it is ready.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod host;
 mod module_file;
+mod site;
 mod wait;
 
 pub(crate) use artifacts::artifacts;
@@ -13,4 +14,5 @@ pub(crate) use client::{Answer, Ask};
 pub(crate) use command::{Ran, tenon};
 pub(crate) use host::{Host, Setup};
 pub(crate) use module_file::{NewModule, with_section};
+pub(crate) use site::Site;
 pub(crate) use wait::{LONG, until, until_some};

@@ -12,7 +12,7 @@ const RANKS: &[&[&str]] = &[
     &["catalog", "loader", "flags", "identity", "settings", "audit"],
     &["tenancy"],
     &["refusals"],
-    &["gateway", "layers", "ofrep", "admin", "dashboard", "watch"],
+    &["gateway", "layers", "ofrep", "admin", "dashboard", "outbound", "watch"],
     &["app"],
     &["cli"],
     &["main"],
