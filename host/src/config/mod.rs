@@ -14,8 +14,9 @@ mod value;
 pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
-    Auth, AuthKey, ClaimNames, Config, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleLimits, ModuleOverride,
-    Outbound, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    Auth, AuthJwks, AuthKey, ClaimNames, Config, Deliveries, JwksSource, KeyAlgorithm, Limits, Log, LogFormat,
+    ModuleLimits, ModuleOverride, Outbound, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch,
+    WatchMode,
 };
 
 #[cfg(test)]
