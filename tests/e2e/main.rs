@@ -24,6 +24,8 @@ mod events;
 mod examples;
 /// Programs, hosts, requests, and modules damaged on purpose.
 mod harness;
+/// Issuers publish their keys, and change them.
+mod key_sets;
 /// kill -9 during writes.
 mod kills;
 /// The store of `module_api::testing` answers as the host's does.

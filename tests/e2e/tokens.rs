@@ -1,4 +1,4 @@
-//! Who is believed: a host without `--dev`, with an HS256 and an EdDSA key. Bad tokens are refused before anything
+//! Who is believed: a host without `--dev`, with an HS256 key and public keys of each kind. Bad tokens are refused before anything
 //! else is looked at, on open endpoints too, and good ones are served as ever.
 
 use std::{
@@ -36,6 +36,20 @@ issuer = "https://signed.example"
 audience = "tenon"
 
 [[auth.keys]]
+id = "rsa"
+algorithm = "RS256"
+file = "rsa.pem"
+issuer = "https://rsa.example"
+audience = "tenon"
+
+[[auth.keys]]
+id = "ec"
+algorithm = "ES256"
+file = "ec.pem"
+issuer = "https://ec.example"
+audience = "tenon"
+
+[[auth.keys]]
 id = "bound"
 algorithm = "EdDSA"
 file = "bound.pem"
@@ -52,11 +66,18 @@ fn public(number: u8) -> String {
     key(number).verifying_key().to_public_key_pem(LineEnding::LF).unwrap()
 }
 
+const RSA: &str = include_str!("keys/rsa-1.pem");
+const RSA_PUBLIC: &str = include_str!("keys/rsa-1.pub.pem");
+const EC: &str = include_str!("keys/ec-1.pem");
+const EC_PUBLIC: &str = include_str!("keys/ec-1.pub.pem");
+
 fn start() -> Host {
     let setup = Setup::with(&["answers"]).without_dev().config(CONFIG);
     fs::write(setup.folder().join("shared.key"), SECRET).unwrap();
     fs::write(setup.folder().join("signed.pem"), public(1)).unwrap();
     fs::write(setup.folder().join("bound.pem"), public(2)).unwrap();
+    fs::write(setup.folder().join("rsa.pem"), RSA_PUBLIC).unwrap();
+    fs::write(setup.folder().join("ec.pem"), EC_PUBLIC).unwrap();
     let host = setup.start();
     host.tenant("acme", &["answers"]);
     host.tenant("other", &["answers"]);
@@ -91,6 +112,16 @@ fn signed(issuer: &str, number: u8, changes: &Value) -> String {
     encode(&Header::new(Algorithm::EdDSA), &claims(issuer, changes), &key).unwrap()
 }
 
+fn rsa(pem: &str, algorithm: Algorithm) -> String {
+    let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+    encode(&Header::new(algorithm), &claims("rsa", &json!({})), &key).unwrap()
+}
+
+fn ec(pem: &str) -> String {
+    let key = EncodingKey::from_ec_pem(pem.as_bytes()).unwrap();
+    encode(&Header::new(Algorithm::ES256), &claims("ec", &json!({})), &key).unwrap()
+}
+
 fn ask(host: &Host, tenant: Option<&str>, path: &str, token: &str) -> Answer {
     let ask = host.ask("GET", path).token(token);
     tenant.map_or(ask.clone(), |tenant| ask.header("x-tenant-id", tenant)).send()
@@ -107,9 +138,10 @@ fn is_unauthenticated(host: &Host, token: &str) {
 }
 
 #[test]
-fn good_tokens_of_both_kinds_name_tenant_user_and_roles() {
+fn good_tokens_of_all_kinds_name_tenant_user_and_roles() {
     let host = start();
-    for token in [shared(SECRET, &json!({})), signed("signed", 1, &json!({})), signed("bound", 2, &json!({}))] {
+    let hash_and_curve = [shared(SECRET, &json!({})), signed("signed", 1, &json!({})), signed("bound", 2, &json!({}))];
+    for token in hash_and_curve.into_iter().chain([rsa(RSA, Algorithm::RS256), ec(EC)]) {
         let expected = json!({"tenant": "acme", "user": "ann", "roles": ["Admin"]});
         assert_eq!(ask(&host, Some("acme"), WHOAMI, &token).expect(200), expected);
         assert_eq!(ask(&host, None, WHOAMI, &token).expect(200), expected, "the token alone names the tenant");
@@ -127,6 +159,8 @@ fn a_bad_signature() {
     let host = start();
     is_unauthenticated(&host, &shared("another secret that nobody has told anybody", &json!({})));
     is_unauthenticated(&host, &signed("signed", 9, &json!({})));
+    is_unauthenticated(&host, &rsa(include_str!("keys/rsa-2.pem"), Algorithm::RS256));
+    is_unauthenticated(&host, &ec(include_str!("keys/ec-2.pem")));
     let mut cut = shared(SECRET, &json!({}));
     cut.truncate(cut.len() - 4);
     is_unauthenticated(&host, &cut);
@@ -153,16 +187,20 @@ fn an_expired_token() {
 fn a_token_without_a_signature_or_with_another_algorithm_than_the_keys() {
     let host = start();
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    for issuer in ["shared", "signed"] {
+    for issuer in ["shared", "signed", "rsa", "ec"] {
         for algorithm in ["none", "None", "NONE", ""] {
             let header = json!({"alg": algorithm, "typ": "JWT"});
             is_unauthenticated(&host, &format!("{}.{}.", part(&header), part(&claims(issuer, &json!({})))));
         }
     }
     // The public key is no secret: who takes it for one must not be believed.
-    let key = EncodingKey::from_secret(public(1).as_bytes());
-    let confused = encode(&Header::new(Algorithm::HS256), &claims("signed", &json!({})), &key).unwrap();
-    is_unauthenticated(&host, &confused);
+    for (issuer, public) in [("signed", &*public(1)), ("rsa", RSA_PUBLIC), ("ec", EC_PUBLIC)] {
+        let key = EncodingKey::from_secret(public.as_bytes());
+        let confused = encode(&Header::new(Algorithm::HS256), &claims(issuer, &json!({})), &key).unwrap();
+        is_unauthenticated(&host, &confused);
+    }
+    is_unauthenticated(&host, &rsa(RSA, Algorithm::RS512));
+    is_unauthenticated(&host, &rsa(RSA, Algorithm::PS256));
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let longer = encode(&Header::new(Algorithm::HS512), &claims("shared", &json!({})), &key).unwrap();
     is_unauthenticated(&host, &longer);
@@ -212,5 +250,5 @@ fn keys_that_can_not_be_used_keep_a_host_from_starting() {
     let ran = crate::harness::Ran::of(setup.command());
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("an HS256 secret needs at least 32 bytes, this one has 9"), "{ran:?}");
-    assert!(ran.stderr.contains("bound.pem"), "all bad keys are told: {ran:?}");
+    assert!(ran.stderr.contains("rsa.pem"), "all bad keys are told: {ran:?}");
 }

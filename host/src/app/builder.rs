@@ -21,7 +21,7 @@ use crate::{
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
     names::ModuleName,
-    outbound::{HttpClient, HttpClientError, Outside, OutsideSettings},
+    outbound::{HttpClient, HttpClientError, KeyKeeper, KeyKeeperError, KeyTimes, Outside, OutsideSettings},
     settings::Secrets,
     stores::{SqliteStore, Store, StoreError},
     tenancy::{DeliverySettings, ModuleLimits, ReloadSettings, RetireTimes, Tenancy, TenancySettings},
@@ -55,6 +55,9 @@ pub enum StartError {
     /// TLS or the HTTP client for calls outside can't be had.
     #[error("calls outside can't be made")]
     Outbound(#[from] HttpClientError),
+    /// The thread that keeps issuers' keys can't be made.
+    #[error("issuers' keys can't be kept")]
+    KeyKeeper(#[from] KeyKeeperError),
     /// The plugins folder can't be read.
     #[error("the plugins folder can't be read")]
     Plugins(#[from] ScanError),
@@ -136,7 +139,9 @@ impl HostBuilder {
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         let token_path = config.data.join("admin.token");
         let token = AdminToken::load_or_create(&token_path)?;
-        let outside = Outside::new(outside_settings(&config.outbound), &HttpClient::with_system_roots()?)?;
+        let http = HttpClient::with_system_roots()?;
+        let outside = Outside::new(outside_settings(&config.outbound), &http)?;
+        let key_keeper = KeyKeeper::start(verifier.key_sets().to_vec(), &http, KeyTimes::default())?;
         let loader = Loader::start(LoaderSettings {
             max_generations: config.tenancy.max_generations,
             ..LoaderSettings::below(&config.data)
@@ -187,6 +192,7 @@ impl HostBuilder {
             watch,
             rescanner,
             readiness,
+            key_keeper,
             background,
             containment,
             sqlite,

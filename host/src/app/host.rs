@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     gateway::{Door, Gateway},
     loader::{Loader, LoaderReport},
+    outbound::KeyKeeper,
     stores::SqliteStore,
     tenancy::{Tenancy, TenancyStats},
     watch::Watch,
@@ -32,6 +33,7 @@ pub(super) struct Parts {
     pub(super) watch: Watch,
     pub(super) rescanner: Arc<Rescanner>,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) key_keeper: KeyKeeper,
     pub(super) background: Background,
     pub(super) containment: Arc<Containment>,
     pub(super) sqlite: Option<Arc<SqliteStore>>,
@@ -168,6 +170,7 @@ impl Parts {
         drop(self.door);
         self.gateway.stop(drain);
         let handle = self.background.handle();
+        drop(self.key_keeper);
         end_tenancy(&self.tenancy, drain + self.config.tenancy.initialize_deadline * 2 + SLACK);
         drop((self.rescanner, self.tenancy, self.containment));
         // A guess that is generous: the reaper needs a second at most for threads that don't answer.

@@ -14,9 +14,9 @@ mod value;
 pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
-    Auth, AuthKey, ClaimNames, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleLimits,
-    ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch,
-    WatchMode,
+    Auth, AuthJwks, AuthKey, ClaimNames, Config, Containment, Deliveries, JwksSource, KeyAlgorithm, Limits, Log,
+    LogFormat, ModuleLimits, ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy,
+    TenantSource, Watch, WatchMode,
 };
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use super::{
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthKey, Config, Containment, Deliveries, KeyAlgorithm, Limits, Log, LogFormat, ModuleOverride, Outbound,
-        Reload, Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Auth, AuthJwks, AuthKey, Config, Containment, Deliveries, JwksSource, KeyAlgorithm, Limits, Log, LogFormat,
+        ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
-    value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text},
+    value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text, web_address},
 };
-use crate::names::ModuleName;
+use crate::names::{ModuleName, TenantId};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -94,7 +94,12 @@ fn read_auth(auth: &mut Auth, section: &mut Section<'_, '_>, folder: &Path) {
         claims.set("roles", &mut auth.claims.roles, text);
     });
     section.each("keys", |key| {
-        let algorithms = choice(&[("HS256", KeyAlgorithm::Hs256), ("EdDSA", KeyAlgorithm::EdDsa)]);
+        let algorithms = choice(&[
+            ("HS256", KeyAlgorithm::Hs256),
+            ("RS256", KeyAlgorithm::Rs256),
+            ("ES256", KeyAlgorithm::Es256),
+            ("EdDSA", KeyAlgorithm::EdDsa),
+        ]);
         // Each is read before any is missed, so that every problem of the entry is noted.
         let id = key.require("id", text);
         let algorithm = key.require("algorithm", algorithms);
@@ -110,15 +115,48 @@ fn read_auth(auth: &mut Auth, section: &mut Section<'_, '_>, folder: &Path) {
         if auth.keys.iter().any(|other| other.id == id) {
             key.refuse(format!("there are two keys with id `{id}`"), None);
         }
-        // An issuer that is tied to a tenant by one key and free by another would not be tied at all.
-        if auth.keys.iter().any(|other| other.issuer == issuer && other.tenant != tenant) {
-            key.refuse(
-                format!("the keys of issuer `{issuer}` name different tenants"),
-                Some("give all keys of one issuer the same `tenant`, or none".into()),
-            );
-        }
+        refuse_two_tenants(auth, key, &issuer, tenant.as_ref());
         auth.keys.push(AuthKey { id, algorithm, file, issuer, audience, tenant });
     });
+    section.each("jwks", |set| read_jwks(auth, set, folder));
+}
+
+fn read_jwks(auth: &mut Auth, set: &mut Section<'_, '_>, folder: &Path) {
+    // A secret in a set that others can read would be none.
+    const PUBLIC: &[(&str, KeyAlgorithm)] =
+        &[("RS256", KeyAlgorithm::Rs256), ("ES256", KeyAlgorithm::Es256), ("EdDSA", KeyAlgorithm::EdDsa)];
+    let issuer = set.require("issuer", text);
+    let audience = set.require("audience", text);
+    let tenant = set.get("tenant", tenant);
+    let mut algorithms: Vec<KeyAlgorithm> = PUBLIC.iter().map(|(_, algorithm)| *algorithm).collect();
+    set.list("algorithms", &mut algorithms, choice(PUBLIC));
+    if algorithms.is_empty() && set.has("algorithms") {
+        set.refuse("`auth.jwks.algorithms` permits no key: list at least one that there is".into(), None);
+    }
+    let mut refresh = 900 * SECOND;
+    set.set("refresh", &mut refresh, duration(SECOND, DAY));
+    let sources = [set.has("file"), set.has("url")];
+    let file = set.get("file", path(folder)).map(JwksSource::File);
+    let url = set.get("url", web_address).map(JwksSource::Url);
+    if sources[0] == sources[1] {
+        set.refuse("`auth.jwks` needs one of `file` and `url`, and only one".into(), None);
+        return;
+    }
+    let (Some(issuer), Some(audience), Some(source)) = (issuer, audience, file.or(url)) else { return };
+    refuse_two_tenants(auth, set, &issuer, tenant.as_ref());
+    auth.jwks.push(AuthJwks { issuer, audience, tenant, algorithms, source, refresh });
+}
+
+/// An issuer that is tied to a tenant by one key and free by another would not be tied at all.
+fn refuse_two_tenants(auth: &Auth, entry: &Section<'_, '_>, issuer: &str, tenant: Option<&TenantId>) {
+    let of_keys = auth.keys.iter().map(|key| (&key.issuer, &key.tenant));
+    let of_sets = auth.jwks.iter().map(|set| (&set.issuer, &set.tenant));
+    if of_keys.chain(of_sets).any(|(other, bound)| other == issuer && bound.as_ref() != tenant) {
+        entry.refuse(
+            format!("the keys of issuer `{issuer}` name different tenants"),
+            Some("give all keys of one issuer the same `tenant`, or none".into()),
+        );
+    }
 }
 
 fn read_tenant_source(from: &mut TenantSource, section: &mut Section<'_, '_>) {

@@ -27,7 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
     }
     let source = &config.tenant_source;
     let nameable = source.header.is_some() || source.host_suffix.is_some() || source.path_prefix.is_some();
-    if !nameable && config.auth.keys.is_empty() {
+    if !nameable && config.auth.keys.is_empty() && config.auth.jwks.is_empty() {
         refuse(
             "no request can name a tenant: `[tenant-source]` permits no way and there are no keys for tokens".into(),
             "permit the header, or configure `host-suffix`, `path-prefix` or `[[auth.keys]]`",

@@ -87,6 +87,11 @@ impl<'t, 'i> Section<'t, 'i> {
         }
     }
 
+    /// Whether a key is there, good or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
     /// Overwrites `target` with a list where the key is there, each item read with `parse`; every item that is refused is
     /// noted at its place.
     pub(super) fn list<T>(

@@ -80,6 +80,17 @@ fn every_key_of_the_file_is_read() {
         issuer = "https://id.example"
         audience = "tenon"
         tenant = "acme"
+        [[auth.jwks]]
+        issuer = "https://keys.example"
+        audience = "tenon"
+        tenant = "acme"
+        algorithms = ["ES256"]
+        url = "https://keys.example/jwks"
+        refresh = "1h"
+        [[auth.jwks]]
+        issuer = "https://file.example"
+        audience = "tenon"
+        file = "/etc/tenon/jwks.json"
         [tenant-source]
         header = false
         host-suffix = ".Example.com"
@@ -183,6 +194,38 @@ fn every_key_of_the_file_is_read() {
                             "acme",
                         ),
                     ),
+                },
+            ],
+            jwks: [
+                AuthJwks {
+                    issuer: "https://keys.example",
+                    audience: "tenon",
+                    tenant: Some(
+                        TenantId(
+                            "acme",
+                        ),
+                    ),
+                    algorithms: [
+                        Es256,
+                    ],
+                    source: Url(
+                        "https://keys.example/jwks",
+                    ),
+                    refresh: 3600s,
+                },
+                AuthJwks {
+                    issuer: "https://file.example",
+                    audience: "tenon",
+                    tenant: None,
+                    algorithms: [
+                        Rs256,
+                        Es256,
+                        EdDsa,
+                    ],
+                    source: File(
+                        "/etc/tenon/jwks.json",
+                    ),
+                    refresh: 900s,
                 },
             ],
         },
@@ -309,7 +352,7 @@ tenant = "../etc"
     /tenon.toml:17:10: `watch.settle`: must be a duration, as in "50ms", "30s" or "10m", found -5
     /tenon.toml:19:10: `log.filter`: `tenon=loud` is no log filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
     /tenon.toml:20:1: `auth.keys.audience` is missing
-    /tenon.toml:22:13: `auth.keys.algorithm`: must be "HS256" or "EdDSA", found "none"
+    /tenon.toml:22:13: `auth.keys.algorithm`: must be "HS256" or "RS256" or "ES256" or "EdDSA", found "none"
     /tenon.toml:25:10: `auth.keys.tenant`: a tenant id begins with a letter or digit and has only letters, digits, `_`, `.` and `-`
     "#);
 }
@@ -408,4 +451,23 @@ fn key_ids_are_unique_and_an_issuer_has_one_tenant() {
     /tenon.toml:8:1: the keys of issuer `i` name different tenants
     hint: give all keys of one issuer the same `tenant`, or none
     "#);
+}
+
+#[test]
+fn a_key_set_has_one_source_and_public_keys() {
+    let set = |more: &str| format!("[[auth.jwks]]\nissuer = \"i\"\naudience = \"t\"\n{more}\n");
+    for good in ["https://id.example/jwks", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost/"] {
+        assert!(from_file(&set(&format!("url = \"{good}\""))).is_ok(), "{good}");
+    }
+    let all = [
+        set(""),
+        set("file = \"a\"\nurl = \"https://id.example/\""),
+        set("url = \"http://id.example/\"\nalgorithms = [\"RS256\", \"HS256\"]"),
+        set("url = \"https://user:secret@id.example/\"\nrefresh = \"0\""),
+        set("url = \"file:///etc/passwd\"\nalgorithms = []"),
+        set("url = \"id.example\""),
+        set("file = \"a\""),
+        set("file = \"b\"\ntenant = \"acme\""),
+    ];
+    insta::assert_snapshot!(from_file(&all.concat()).unwrap_err(), @"");
 }

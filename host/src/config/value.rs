@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use reqwest::Url;
 use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
@@ -82,8 +83,24 @@ pub(super) fn parse_filter(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// A URL from which something is fetched: https, or http to this machine.
+pub(super) fn web_address(value: &DeValue<'_>) -> Result<String, Refusal> {
+    let text = text(value)?;
+    let url: Url = text.parse().map_err(|why| format!("`{text}` is no URL: {why}"))?;
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => Err("must have no credentials in it".into()),
+        "https" => Ok(text),
+        "http" if is_here => Ok(text),
+        "http" => Err("must be `https`: over http anybody on the way can exchange the keys".into()),
+        other => Err(format!("must be `https`, found `{other}`")),
+    }
+}
+
 /// One of a few words.
-pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(&DeValue<'_>) -> Result<T, Refusal> {
+pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Result<T, Refusal> {
     move |value| {
         let list = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         let given = value.as_str().ok_or_else(|| expected(&list(), value))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::caller::Caller;
+use super::{caller::Caller, keys::Key};
 
 /// Longer tokens are verified each time: the cache's memory is bounded by this times its entries.
 const MAX_TOKEN_BYTES: usize = 4 << 10;
@@ -20,6 +20,14 @@ struct Verified {
     caller: Arc<Caller>,
     /// From this second on the token is refused; leeway is counted in.
     ends: u64,
+    /// The key that proved it: once that is out of force, the token is forgotten.
+    key: Arc<Key>,
+}
+
+impl Verified {
+    fn holds(&self, now: u64) -> bool {
+        now < self.ends && !self.key.is_retired()
+    }
 }
 
 /// A young and an old table: a full young one becomes the old one, and the old one is forgotten. What was used
@@ -49,18 +57,18 @@ impl TokenCache {
         }
         let tables = self.tables.load();
         if let Some(verified) = tables.young.pin().get(token) {
-            return (now < verified.ends).then(|| verified.caller.clone());
+            return verified.holds(now).then(|| verified.caller.clone());
         }
-        let verified = tables.old.pin().get(token).filter(|verified| now < verified.ends)?.clone();
+        let verified = tables.old.pin().get(token).filter(|verified| verified.holds(now))?.clone();
         let caller = verified.caller.clone();
         self.insert_verified(token, verified);
         Some(caller)
     }
 
     /// Remembers a token that was just verified.
-    pub(super) fn insert(&self, token: &str, caller: Arc<Caller>, ends: u64) {
+    pub(super) fn insert(&self, token: &str, caller: Arc<Caller>, ends: u64, key: Arc<Key>) {
         if self.half > 0 && token.len() <= MAX_TOKEN_BYTES {
-            self.insert_verified(token, Verified { caller, ends });
+            self.insert_verified(token, Verified { caller, ends, key });
         }
     }
 

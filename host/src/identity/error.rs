@@ -2,6 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use super::key_set::KeySetError;
 use crate::names::{TenantId, TenantIdError};
 
 /// Why a token is refused. The text is for the log: it has what is needed to find out, but nothing secret.
@@ -25,6 +26,9 @@ pub enum IdentityError {
     /// No key is for the token's issuer.
     #[error("no key is for the token's issuer")]
     UnknownIssuer,
+    /// The issuer's published keys were not fetched yet.
+    #[error("the keys of the token's issuer are not there yet")]
+    KeysAwaited,
     /// The token wants another algorithm than the key's.
     #[error("the token is signed with {found}, key `{key}` is for {expected} only")]
     Algorithm {
@@ -91,11 +95,11 @@ pub enum IdentityError {
 #[derive(Debug)]
 pub struct KeyErrors(pub(super) Vec<KeyError>);
 
-/// A key that can't be used.
+/// A key or key set that can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("key `{id}`: `{}`: {problem}", .file.display())]
 pub struct KeyError {
-    /// The key's id in the configuration.
+    /// The key's id in the configuration; a set's issuer.
     pub id: String,
     /// Its file.
     pub file: PathBuf,
@@ -113,14 +117,22 @@ pub enum KeyProblem {
     #[error("an HS256 secret needs at least 32 bytes, this one has {0}")]
     Short(usize),
     /// A PEM file as an HS256 secret: what verifies publicly would sign.
-    #[error("is a PEM file, which is no HS256 secret\nhint: a public key is for algorithm \"EdDSA\"")]
+    #[error(
+        "is a PEM file, which is no HS256 secret\nhint: a public key is for algorithm \"RS256\", \"ES256\" or \"EdDSA\""
+    )]
     PemAsSecret,
     /// The private half, which has no business here.
     #[error("is a private key\nhint: the host needs the public one: `openssl pkey -in KEY -pubout`")]
     Private,
-    /// No Ed25519 public key.
-    #[error("is not an Ed25519 public key in PEM form")]
-    NotEd25519,
+    /// No public key of the kind that the algorithm needs.
+    #[error("is not {0} public key in PEM form")]
+    NotPublicKey(&'static str),
+    /// An RSA key that can be factored. RFC 7518, section 3.3 demands 2048 bits.
+    #[error("is an RSA key of {0} bits, and at least 2048 are needed")]
+    WeakRsa(usize),
+    /// No JSON Web Key Set.
+    #[error(transparent)]
+    NotASet(#[from] KeySetError),
 }
 
 impl IdentityError {

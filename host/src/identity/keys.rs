@@ -1,10 +1,19 @@
 //! Reads the keys that tokens are verified with, and refuses those that would verify too much.
 
-use std::fs;
+use std::{
+    fmt, fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::DecodingKey;
 
-use super::error::{KeyError, KeyErrors, KeyProblem};
+use super::{
+    error::{KeyError, KeyProblem},
+    public_keys,
+};
 use crate::{
     config::{AuthKey, KeyAlgorithm},
     names::TenantId,
@@ -18,33 +27,66 @@ pub(super) struct Key {
     pub(super) audience: String,
     pub(super) tenant: Option<TenantId>,
     pub(super) decoding: DecodingKey,
+    /// The bytes of a key out of a set, for telling whether it is still the same; else empty.
+    pub(super) material: Vec<u8>,
+    is_retired: AtomicBool,
 }
 
-/// Reads all keys, or says what is wrong with each that can't be used.
-pub(super) fn read_keys(configured: &[AuthKey]) -> Result<Vec<Key>, KeyErrors> {
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, {})", self.id, self.algorithm.as_str())
+    }
+}
+
+impl Key {
+    /// A key that is bound to an issuer, an audience and perhaps a tenant.
+    pub(super) fn new(
+        id: String,
+        algorithm: KeyAlgorithm,
+        (issuer, audience, tenant): (&str, &str, Option<&TenantId>),
+        decoding: DecodingKey,
+    ) -> Self {
+        let (issuer, audience, tenant) = (issuer.to_owned(), audience.to_owned(), tenant.cloned());
+        let (material, is_retired) = (Vec::new(), AtomicBool::new(false));
+        Self { id, algorithm, issuer, audience, tenant, decoding, material, is_retired }
+    }
+
+    /// Whether another key of the same set is this one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.algorithm == other.algorithm && self.material == other.material
+    }
+
+    /// Takes the key out of force for good, for tokens that it has verified too.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+    }
+
+    /// Whether it was taken out of force.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
+}
+
+/// Reads all keys, and says what is wrong with each that can't be used.
+pub(super) fn read_keys(configured: &[AuthKey], errors: &mut Vec<KeyError>) -> Vec<Arc<Key>> {
     let mut keys = Vec::with_capacity(configured.len());
-    let mut errors = Vec::new();
     for key in configured {
         match read_key(key) {
-            Ok(decoding) => keys.push(Key {
-                id: key.id.clone(),
-                algorithm: key.algorithm,
-                issuer: key.issuer.clone(),
-                audience: key.audience.clone(),
-                tenant: key.tenant.clone(),
-                decoding,
-            }),
+            Ok(decoding) => {
+                let bound = (&*key.issuer, &*key.audience, key.tenant.as_ref());
+                keys.push(Arc::new(Key::new(key.id.clone(), key.algorithm, bound, decoding)));
+            }
             Err(problem) => errors.push(KeyError { id: key.id.clone(), file: key.file.clone(), problem }),
         }
     }
-    if errors.is_empty() { Ok(keys) } else { Err(KeyErrors(errors)) }
+    keys
 }
 
 fn read_key(key: &AuthKey) -> Result<DecodingKey, KeyProblem> {
     let content = fs::read(&key.file).map_err(KeyProblem::Unreadable)?;
     match key.algorithm {
         KeyAlgorithm::Hs256 => secret(&content),
-        KeyAlgorithm::EdDsa => public_key(&content),
+        public => public_key(&content, public),
     }
 }
 
@@ -64,15 +106,11 @@ fn secret(content: &[u8]) -> Result<DecodingKey, KeyProblem> {
     Ok(DecodingKey::from_secret(secret))
 }
 
-fn public_key(content: &[u8]) -> Result<DecodingKey, KeyProblem> {
+fn public_key(content: &[u8], algorithm: KeyAlgorithm) -> Result<DecodingKey, KeyProblem> {
     if contains(content, b"PRIVATE KEY-----") {
         return Err(KeyProblem::Private);
     }
-    let key = DecodingKey::from_ed_pem(content).map_err(|_| KeyProblem::NotEd25519)?;
-    // The library looks at the bytes of the key only when it verifies, and panics there on a short one.
-    let is_right_size = key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == 32);
-    let is_point = is_right_size && crypto::verify("", b"", &key, Algorithm::EdDSA).is_ok();
-    if is_point { Ok(key) } else { Err(KeyProblem::NotEd25519) }
+    public_keys::from_pem(content, algorithm)
 }
 
 fn contains(content: &[u8], needle: &[u8]) -> bool {

@@ -12,7 +12,9 @@ mod caller;
 mod claims;
 mod dev;
 mod error;
+mod key_set;
 mod keys;
+mod public_keys;
 mod verifier;
 
 pub use access::{Denied, EndpointAuth, authorize_roles, authorize_tenant, select_tenant};
@@ -21,6 +23,7 @@ pub use bearer::bearer_token;
 pub use caller::{Caller, TenantProof};
 pub use dev::{dev_caller, is_loopback_host};
 pub use error::{IdentityError, KeyError, KeyErrors, KeyProblem};
+pub use key_set::{KeySet, KeySetChange, KeySetError};
 pub use verifier::{Clock, Verifier};
 
 #[cfg(test)]

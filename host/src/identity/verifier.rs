@@ -11,7 +11,8 @@ use super::{
     cache::TokenCache,
     caller::Caller,
     claims::{Claims, claimed_issuer, read_claims},
-    error::{IdentityError, KeyErrors},
+    error::{IdentityError, KeyError, KeyErrors, KeyProblem},
+    key_set::KeySet,
     keys::{Key, read_keys},
 };
 use crate::config::{Auth, ClaimNames, KeyAlgorithm};
@@ -24,7 +25,9 @@ const MAX_TOKEN_BYTES: usize = 16 << 10;
 
 /// Verifies tokens. Shared by all threads; a verification takes no lock.
 pub struct Verifier {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
+    /// What issuers publish; the keys in it come and go.
+    sets: Vec<Arc<KeySet>>,
     claims: ClaimNames,
     leeway: u64,
     cache: TokenCache,
@@ -47,8 +50,16 @@ impl Verifier {
     ///
     /// As [`Verifier::new`].
     pub fn with_clock(auth: &Auth, clock: Clock) -> Result<Self, KeyErrors> {
+        let mut errors = Vec::new();
+        let keys = read_keys(&auth.keys, &mut errors);
+        let sets: Vec<Arc<KeySet>> = auth.jwks.iter().cloned().map(KeySet::new).map(Arc::new).collect();
+        errors.extend(sets.iter().filter_map(|set| read_set(set).err()));
+        if !errors.is_empty() {
+            return Err(KeyErrors(errors));
+        }
         Ok(Self {
-            keys: read_keys(&auth.keys)?,
+            keys,
+            sets,
             claims: auth.claims.clone(),
             leeway: auth.leeway.as_secs(),
             cache: TokenCache::new(auth.token_cache),
@@ -69,15 +80,16 @@ impl Verifier {
         if let Some(caller) = self.cache.get(token, now) {
             return Ok(caller);
         }
-        let caller = Arc::new(self.verify_anew(token, now)?);
+        let (caller, key) = self.verify_anew(token, now)?;
+        let caller = Arc::new(caller);
         let expires = caller.expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         if let Some(expires) = expires {
-            self.cache.insert(token, caller.clone(), expires.as_secs().saturating_add(self.leeway));
+            self.cache.insert(token, caller.clone(), expires.as_secs().saturating_add(self.leeway), key);
         }
         Ok(caller)
     }
 
-    fn verify_anew(&self, token: &str, now: u64) -> Result<Caller, IdentityError> {
+    fn verify_anew(&self, token: &str, now: u64) -> Result<(Caller, Arc<Key>), IdentityError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(IdentityError::TooLong(token.len()));
         }
@@ -86,33 +98,62 @@ impl Verifier {
         if unproven.header.crit.is_some() {
             return Err(IdentityError::Critical);
         }
-        let candidates: Vec<&Key> = match (&unproven.header.kid, claimed_issuer(&unproven.claims)) {
-            (Some(kid), _) => self.keys.iter().filter(|key| key.id == *kid).collect(),
-            (None, Some(issuer)) => self.keys.iter().filter(|key| key.issuer == issuer).collect(),
-            (None, None) => return Err(IdentityError::ClaimMissing("iss".into())),
-        };
-        let mut refusal = match unproven.header.kid {
-            Some(_) => IdentityError::UnknownKey,
-            None => IdentityError::UnknownIssuer,
-        };
+        let (candidates, mut refusal) =
+            self.candidates(unproven.header.kid.as_deref(), claimed_issuer(&unproven.claims))?;
         for key in candidates {
-            match self.verify_with(key, token, unproven.header.alg, now) {
+            match self.verify_with(&key, token, unproven.header.alg, now) {
                 // An issuer may have several keys, and one key may be listed once for each audience.
                 Err(error) if progress(&error) < DECIDED => {
                     if progress(&error) >= progress(&refusal) {
                         refusal = error;
                     }
                 }
-                decided => return decided,
+                decided => return decided.map(|caller| (caller, key)),
             }
         }
         Err(refusal)
+    }
+
+    /// The keys that may have signed a token, and what is to be said where there is none. Key and issuer are what the
+    /// token claims, so nothing is proven yet.
+    fn candidates(
+        &self,
+        kid: Option<&str>,
+        issuer: Option<&str>,
+    ) -> Result<(Vec<Arc<Key>>, IdentityError), IdentityError> {
+        let fits = |key: &&Arc<Key>| kid.map_or(Some(&*key.issuer) == issuer, |kid| key.id == kid);
+        let mut refusal = match (kid, issuer) {
+            (Some(_), _) => IdentityError::UnknownKey,
+            (None, Some(_)) => IdentityError::UnknownIssuer,
+            (None, None) => return Err(IdentityError::ClaimMissing("iss".into())),
+        };
+        let mut candidates: Vec<Arc<Key>> = self.keys.iter().filter(fits).cloned().collect();
+        let is_configured = !candidates.is_empty();
+        for set in self.sets.iter().filter(|set| Some(set.issuer()) == issuer) {
+            let before = candidates.len();
+            candidates.extend(set.keys().iter().filter(fits).cloned());
+            if candidates.len() > before || is_configured {
+                continue;
+            }
+            set.miss();
+            if set.is_awaited() {
+                refusal = IdentityError::KeysAwaited;
+            }
+        }
+        Ok((candidates, refusal))
+    }
+
+    /// What issuers publish, for whoever brings it in.
+    pub fn key_sets(&self) -> &[Arc<KeySet>] {
+        &self.sets
     }
 
     fn verify_with(&self, key: &Key, token: &str, found: Algorithm, now: u64) -> Result<Caller, IdentityError> {
         let algorithm = match key.algorithm {
             KeyAlgorithm::Hs256 => Algorithm::HS256,
             KeyAlgorithm::EdDsa => Algorithm::EdDSA,
+            KeyAlgorithm::Es256 => Algorithm::ES256,
+            KeyAlgorithm::Rs256 => Algorithm::RS256,
         };
         if found != algorithm {
             let (expected, found) = (key.algorithm.as_str(), format!("{found:?}"));
@@ -137,10 +178,26 @@ impl Verifier {
     }
 }
 
+/// Reads a set that is in a file, so that its keys are there from the first request on.
+fn read_set(set: &KeySet) -> Result<(), KeyError> {
+    let Some(file) = set.file() else { return Ok(()) };
+    let read = std::fs::read(file).map_err(KeyProblem::Unreadable);
+    let taken = read.and_then(|content| Ok(set.replace(&content)?));
+    match taken {
+        Ok(change) => {
+            for reason in change.unused {
+                tracing::warn!(issuer = set.issuer(), "a key of the issuer is not used: {reason}");
+            }
+            Ok(())
+        }
+        Err(problem) => Err(KeyError { id: set.issuer().to_owned(), file: file.to_owned(), problem }),
+    }
+}
+
 /// How far a token came with one key. What is reported of several keys is the one with which it came furthest.
 fn progress(error: &IdentityError) -> u8 {
     match error {
-        IdentityError::UnknownKey | IdentityError::UnknownIssuer => 0,
+        IdentityError::UnknownKey | IdentityError::UnknownIssuer | IdentityError::KeysAwaited => 0,
         IdentityError::Algorithm { .. } => 1,
         IdentityError::Signature(_) => 2,
         IdentityError::Audience(_) => 3,

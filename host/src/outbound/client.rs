@@ -1,6 +1,6 @@
 //! The HTTP client beneath: TLS by ring with the machine's trust roots, no proxy, no redirect of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{Client, ClientBuilder, redirect};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -68,4 +68,16 @@ impl HttpClient {
             .pool_idle_timeout(POOL_IDLE);
         Ok(more(builder).build()?)
     }
+}
+
+/// An error with all its causes, for the log.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

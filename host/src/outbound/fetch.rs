@@ -8,7 +8,7 @@ use reqwest::{Client, Response, Url};
 use super::{
     addresses::AddressRules,
     answer::{ReadError, redirect_of, whole},
-    client::{HttpClient, HttpClientError},
+    client::{HttpClient, HttpClientError, chain},
     resolver::{Guarded, Lookup, NoAddress, system_lookup},
     wanted::{Bounds, Wanted, inside},
 };
@@ -150,15 +150,4 @@ fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e
         };
     }
     None
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

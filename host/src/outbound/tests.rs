@@ -139,7 +139,8 @@ async fn a_name_that_points_elsewhere_later_gains_nothing() {
     let url = format!("http://{named}/x");
     let (outside, looked) = outside(&["127.0.0.1"], vec![vec!["127.0.0.1"], vec!["127.0.0.2"]]);
     let answer = send(&outside, &[&named], fetch(&url)).await.unwrap();
-    assert!(answer.body.starts_with(b"GET /x HTTP/1.1\nhost: api.example.com"), "{answer:?}");
+    let body = String::from_utf8(answer.body).unwrap();
+    assert!(body.starts_with("GET /x HTTP/1.1\n") && body.contains("\nhost: api.example.com:"), "{body}");
     assert_eq!(looked.load(Ordering::SeqCst), 1, "looked up once, and connected to what was found");
     let refused = send(&outside, &[&named], fetch(&url)).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused, "{refused}");
@@ -186,7 +187,25 @@ async fn what_is_not_named_or_not_right_is_never_looked_up() {
         told.push(send(&outside, &named, wrong).await.map_err(|failure| format!("{:?}: {failure}", failure.kind)));
     }
     assert_eq!(looked.load(Ordering::SeqCst), 0);
-    insta::assert_snapshot!(told.into_iter().map(Result::unwrap_err).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(told.into_iter().map(Result::unwrap_err).collect::<Vec<_>>().join("\n"), @r"
+    Refused: `api.example.com:444` is not listed under `outbound` in the manifest
+    Refused: `api.example.com:80` is not listed under `outbound` in the manifest
+    Refused: `api.example.com.:443` is not listed under `outbound` in the manifest
+    Refused: `example.com:443` is not listed under `outbound` in the manifest
+    Refused: `api.example.com.evil.test:443` is not listed under `outbound` in the manifest
+    Misuse: credentials in the URL are not sent; use the header `authorization`
+    Refused: `10.0.0.1:80` has no address that modules may call: it is not public, and `[outbound] allow` in the host's configuration does not list it
+    Refused: `10.0.0.1:80` has no address that modules may call: it is not public, and `[outbound] allow` in the host's configuration does not list it
+    Refused: `[::1]:80` has no address that modules may call: it is not public, and `[outbound] allow` in the host's configuration does not list it
+    Misuse: the URL's scheme must be `https` or `http`, not `ftp`
+    Misuse: the URL can't be read: relative URL without a base
+    Misuse: the header `host` is the host's to say; leave it out
+    Misuse: the header `transfer-encoding` is the host's to say; leave it out
+    Misuse: the header `proxy-connection` is the host's to say; leave it out
+    Misuse: the header `a b` can't be sent
+    Misuse: method CONNECT is not sent for modules
+    Misuse: `G T` is no method
+    ");
 }
 
 #[tokio::test]

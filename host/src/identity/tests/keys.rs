@@ -33,7 +33,7 @@ fn secrets_must_be_long_and_secret() {
     key `main`: `DIR/key`: an HS256 secret needs at least 32 bytes, this one has 6
     key `main`: `DIR/key`: an HS256 secret needs at least 32 bytes, this one has 31
     key `main`: `DIR/key`: is a PEM file, which is no HS256 secret
-    hint: a public key is for algorithm "EdDSA"
+    hint: a public key is for algorithm "RS256", "ES256" or "EdDSA"
     "#);
 }
 
@@ -52,6 +52,31 @@ fn public_keys_must_be_ed25519_and_public() {
     hint: the host needs the public one: `openssl pkey -in KEY -pubout`
     key `main`: `DIR/key`: is not an Ed25519 public key in PEM form
     key `main`: `DIR/key`: is not an Ed25519 public key in PEM form
+    key `main`: `DIR/key`: is not an Ed25519 public key in PEM form
+    "#);
+}
+
+#[test]
+fn public_keys_are_of_their_algorithms_kind_and_strong() {
+    let (rsa, short) = (include_str!("keys/rsa.pub.pem"), include_str!("keys/rsa-short.pub.pem"));
+    let (p256, p384) = (include_str!("keys/p256.pub.pem"), include_str!("keys/p384.pub.pem"));
+    let load = |algorithm, pem: &str| load(algorithm, pem.as_bytes());
+    assert_eq!(load(KeyAlgorithm::Rs256, rsa), Ok(()));
+    assert_eq!(load(KeyAlgorithm::Es256, p256), Ok(()));
+    let refused = [
+        load(KeyAlgorithm::Rs256, short),
+        load(KeyAlgorithm::Rs256, p256),
+        load(KeyAlgorithm::Rs256, ""),
+        load(KeyAlgorithm::Es256, p384),
+        load(KeyAlgorithm::Es256, rsa),
+        load(KeyAlgorithm::EdDsa, p256),
+    ];
+    insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @r#"
+    key `main`: `DIR/key`: is an RSA key of 1024 bits, and at least 2048 are needed
+    key `main`: `DIR/key`: is not an RSA public key in PEM form
+    key `main`: `DIR/key`: is not an RSA public key in PEM form
+    key `main`: `DIR/key`: is not a P-256 public key in PEM form
+    key `main`: `DIR/key`: is not a P-256 public key in PEM form
     key `main`: `DIR/key`: is not an Ed25519 public key in PEM form
     "#);
 }

@@ -3,5 +3,6 @@
 mod access;
 mod admin_token;
 mod headers;
+mod key_sets;
 mod keys;
 mod tokens;
