@@ -48,6 +48,8 @@ mod stage;
 mod store_away;
 /// Departments and employees of a tenant.
 mod story_hr;
+/// Mail goes out once, whatever happens to the server and the host.
+mod story_mail;
 /// A module is enabled and disabled, its features are switched.
 mod story_tasks;
 /// Who is believed.

@@ -95,6 +95,16 @@ impl EmailService {
         Ok(self.tenant.wake_at(id, time_of(millis)).await?)
     }
 
+    /// As [`Self::wake`], from inside the message's own wake-up. What others have set meanwhile was just overwritten: if
+    /// they moved the next try forward, this one gives way.
+    async fn wake_later(&self, id: &str, millis: i64) -> Result<()> {
+        self.wake(id, millis).await?;
+        match self.messages.get(id).await? {
+            Some(found) if found.value.next_try < millis => self.wake(id, found.value.next_try).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Tries to hand a message over, where it is due.
     pub(crate) async fn deliver(&self, id: &str) -> Result<()> {
         let Some(found) = self.messages.get(id).await? else { return Ok(()) };
@@ -103,7 +113,7 @@ impl EmailService {
             return Ok(());
         }
         if found.value.next_try > now {
-            return self.wake(id, found.value.next_try).await;
+            return self.wake_later(id, found.value.next_try).await;
         }
         let settings = MailSettings::of(&self.tenant)?;
         let plan = (settings.attempts(), settings.retry());
@@ -213,7 +223,7 @@ impl EmailService {
             Status::Failed => tracing::warn!(id, to, attempts = message.attempts, error, "a message failed"),
             Status::Queued => {
                 tracing::info!(id, attempts = message.attempts, error, "a message was not sent yet");
-                self.wake(id, message.next_try).await?;
+                self.wake_later(id, message.next_try).await?;
             }
         }
         Ok(())
@@ -239,7 +249,11 @@ impl EmailService {
             .await?;
         }
         let later = i64::try_from(LOOK_AGAIN.as_millis()).unwrap_or(i64::MAX);
-        self.wake(id, self.tenant.now_millis().saturating_add(later)).await
+        let now = self.tenant.now_millis();
+        self.wake(id, now.saturating_add(later)).await?;
+        // Settings that came meanwhile have set a wake-up, which was just overwritten.
+        let is_ready = MailSettings::of(&self.tenant)?.server().is_ok();
+        if is_ready { self.wake(id, now).await } else { Ok(()) }
     }
 
     /// Changes a message that is still queued, whoever else writes it; `None` where it is not.

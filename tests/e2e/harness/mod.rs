@@ -5,6 +5,7 @@ mod artifacts;
 mod client;
 mod command;
 mod host;
+mod mail_sink;
 mod module_file;
 mod wait;
 
@@ -12,5 +13,6 @@ pub(crate) use artifacts::artifacts;
 pub(crate) use client::{Answer, Ask};
 pub(crate) use command::{Ran, tenon};
 pub(crate) use host::{Host, Setup};
+pub(crate) use mail_sink::{MailSink, Manner};
 pub(crate) use module_file::{NewModule, with_section};
 pub(crate) use wait::{LONG, until, until_some};
