@@ -1,10 +1,10 @@
-//! The two real modules are opened, asked and unloaded a thousand times each, by turns, in one process.
+//! The real modules are opened, asked and unloaded a thousand times each, in one process.
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::artifacts;
+use crate::harness::{MailSink, artifacts};
 
 #[test]
 fn hr_core_and_tasks_are_unloaded_a_thousand_times_each() {
@@ -31,5 +31,35 @@ fn hr_core_and_tasks_are_unloaded_a_thousand_times_each() {
     assert_eq!(left["still_mapped"], 0, "{left:#}");
     assert_eq!(left["outcomes"]["GET /report: 200"], 3000, "{left:#}");
     assert_eq!(left["outcomes"]["POST /departments: 201"], 3000, "{left:#}");
+    assert!(left["growth_bytes"].as_i64().is_some_and(|growth| growth < 5 << 20), "{left:#}");
+}
+
+#[test]
+fn email_service_is_unloaded_a_thousand_times_with_mail_delivered_in_between() {
+    let sink = MailSink::start();
+    // Over TLS, whose library keeps more to itself than the rest together.
+    let settings = json!({
+        "server": "localhost", "port": sink.port(), "security": "starttls", "ca": sink.ca, "from": "desk@example.com",
+    });
+    let run = Command::new(env!("CARGO_BIN_EXE_unload_soak"))
+        .args(["--cycles", "1000"])
+        .arg(artifacts().library("email-service"))
+        .args(["--settings", &settings.to_string()])
+        .args([
+            "PUT /templates/{name} {\"subject\":\"Hi {{ name }}\",\"text\":\"Hi {{ name }}\"}",
+            "POST /messages {\"to\":\"ann@example.com\",\"subject\":\"Soak\",\"text\":\"t\",\"html\":\"<p>t\"}",
+            "~GET /messages",
+        ])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .expect("the soak starts");
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{}: {errors}", run.status);
+    let left: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert_eq!(left["unloaded"], 1000, "{left:#}");
+    assert_eq!(left["still_mapped"], 0, "{left:#}");
+    assert_eq!(left["outcomes"]["POST /messages: 202"], 3000, "{left:#}");
+    assert_eq!(left["outcomes"]["wake-up: handled"], 3000, "{left:#}");
+    assert_eq!(sink.received().iter().filter(|mail| mail.encrypted).count(), 3000);
     assert!(left["growth_bytes"].as_i64().is_some_and(|growth| growth < 5 << 20), "{left:#}");
 }

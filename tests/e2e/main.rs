@@ -56,6 +56,8 @@ mod store_away;
 mod reloads;
 /// Departments and employees of a tenant.
 mod story_hr;
+/// Mail goes out once, whatever happens to the server and the host.
+mod story_mail;
 /// A module is enabled and disabled, its features are switched.
 mod story_tasks;
 /// Who is believed.

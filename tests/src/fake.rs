@@ -26,6 +26,8 @@ pub struct FakeServices {
     runtime: Handle,
     stored: Mutex<Stored>,
     tasks: Mutex<Option<Vec<AbortHandle>>>,
+    /// Keys of wake-ups, and when they are due.
+    wakes: Mutex<BTreeMap<String, i64>>,
     ids: AtomicU64,
 }
 
@@ -42,6 +44,7 @@ impl FakeServices {
             runtime: runtime.clone(),
             stored: Mutex::default(),
             tasks: Mutex::new(Some(Vec::new())),
+            wakes: Mutex::default(),
             ids: AtomicU64::new(1),
         }
     }
@@ -51,6 +54,14 @@ impl FakeServices {
         for task in lock(&self.tasks).take().unwrap_or_default() {
             task.abort();
         }
+    }
+
+    /// Takes the wake-ups that are due.
+    pub fn due_wakes(&self) -> Vec<String> {
+        let (mut wakes, now) = (lock(&self.wakes), self.now_millis());
+        let due = wakes.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        wakes.retain(|_, at| *at > now);
+        due
     }
 
     fn act(&self, op: StoreOp) -> Result<Documents, Failure> {
@@ -203,8 +214,12 @@ impl HostServices for FakeServices {
         refused(format!("nobody listens to `{name}` here"))
     }
 
-    fn wake(&self, _: Option<ClaimToken>, key: String, _: Option<i64>) -> ServiceFuture<Result<(), Failure>> {
-        refused(format!("nobody wakes `{key}` here"))
+    fn wake(&self, _: Option<ClaimToken>, key: String, at: Option<i64>) -> ServiceFuture<Result<(), Failure>> {
+        match at {
+            Some(at) => drop(lock(&self.wakes).insert(key, at)),
+            None => drop(lock(&self.wakes).remove(&key)),
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>> {

@@ -2,10 +2,10 @@
 //! as JSON. Made for a process of its own: what it looks for are crashes, also of threads that end after the
 //! modules are gone.
 //!
-//!     unload_soak [--cycles N] [--warm-up N] [--workers N] [--no-note] FILE [~]CALL... [-- FILE CALL...]
+//!     unload_soak [--cycles N] [--warm-up N] [--workers N] [--no-note] FILE [--settings JSON] [~]CALL... [-- FILE ...]
 //!
-//! A CALL is `METHOD PATH [BODY]`; one that begins with `~` is dropped half-way. Every cycle takes the next
-//! file.
+//! A CALL is `METHOD PATH [BODY]`; one that begins with `~` is dropped half-way. When the calls are answered, the
+//! wake-ups that the module has set and that are due are handled. Every cycle takes the next file.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +17,12 @@ use std::{
 
 use e2e::{Asked, FakeServices, ModuleFile, Workers, ask, request};
 use serde_json::json;
-use tenon_host::loader::{Hook, Loader, LoaderSettings};
+use tenon_host::loader::{ClaimToken, ClaimedWork, Hook, Loader, LoaderSettings};
 
 /// A module with the calls to make.
 struct Subject {
     file: ModuleFile,
+    settings: String,
     calls: Vec<String>,
 }
 
@@ -46,7 +47,12 @@ fn options() -> Options {
             "--" => expects_file = true,
             file if expects_file => {
                 expects_file = false;
-                options.subjects.push(Subject { file: ModuleFile::read(Path::new(file)), calls: Vec::new() });
+                let (file, settings) = (ModuleFile::read(Path::new(file)), "{}".to_owned());
+                options.subjects.push(Subject { file, settings, calls: Vec::new() });
+            }
+            "--settings" => {
+                let settings = arguments.next().expect("settings");
+                options.subjects.last_mut().expect("a file before its settings").settings = settings;
             }
             call => options.subjects.last_mut().expect("a file before its calls").calls.push(call.to_owned()),
         }
@@ -83,7 +89,7 @@ fn cycle(
     seen: &mut BTreeMap<String, u64>,
 ) -> Result<(), String> {
     let generation = subject.file.open(loader).map_err(|error| error.to_string())?;
-    let services = Arc::new(FakeServices::new("t1", "{}", services));
+    let services = Arc::new(FakeServices::new("t1", &subject.settings, services));
     let made = workers.run(0, generation.initialize(Arc::clone(&services) as _));
     let instance = Arc::new(made.map_err(|failure| failure.to_string())?);
     drop(generation);
@@ -113,6 +119,18 @@ fn cycle(
     for (call, asked) in running {
         let outcome = asked.recv_timeout(Duration::from_secs(30)).map_err(|_| format!("{call} gave no answer"))?;
         *seen.entry(format!("{call}: {outcome}")).or_default() += 1;
+    }
+    for (worker, key) in services.due_wakes().into_iter().enumerate() {
+        let work = ClaimedWork {
+            id: Arc::from("0198a0b0-0000-7000-8000-000000000002"),
+            claim: ClaimToken { delivery: 1, fence: 1 },
+            deadline_millis: 4_000_000_000_000,
+        };
+        let outcome = match workers.run(worker, instance.run(Hook::Wake { work, key })) {
+            Ok(()) => "handled".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        *seen.entry(format!("wake-up: {outcome}")).or_default() += 1;
     }
     services.stop();
     workers.run(1, instance.run(Hook::Cleanup)).map_err(|failure| failure.to_string())?;
