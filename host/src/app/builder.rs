@@ -134,6 +134,7 @@ impl HostBuilder {
         let token = AdminToken::load_or_create(&token_path)?;
         let loader = Loader::start(LoaderSettings {
             max_generations: config.tenancy.max_generations,
+            log_lines_per_second: u32::try_from(config.containment.log_lines_per_second).unwrap_or(u32::MAX),
             ..LoaderSettings::below(&config.data)
         })?;
         let workers = config.runtime.workers.map_or_else(available_workers, usize::from);
@@ -141,7 +142,13 @@ impl HostBuilder {
         let catalog = read_folder(&config.plugins)?;
         let limits = config.limits.clone();
         let tenancy = Tenancy::start(
-            tenancy_settings(&config.tenancy, &config.deliveries, &secrets_folder(&config), self.sweep_every),
+            tenancy_settings(
+                &config.tenancy,
+                &config.deliveries,
+                &config.containment,
+                &secrets_folder(&config),
+                self.sweep_every,
+            ),
             Arc::clone(&store),
             loader.clone(),
             catalog,
@@ -275,6 +282,7 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
 fn tenancy_settings(
     config: &config::Tenancy,
     deliveries: &config::Deliveries,
+    containment: &config::Containment,
     secrets: &Path,
     sweep_every: Option<Duration>,
 ) -> TenancySettings {
@@ -299,6 +307,7 @@ fn tenancy_settings(
             attempts: u32::try_from(deliveries.attempts).unwrap_or(u32::MAX),
             concurrency: deliveries.concurrency,
             per_tenant: deliveries.per_tenant,
+            most_waiting: containment.events_waiting as u64,
         },
         secrets: Secrets::below(secrets),
     }

@@ -165,6 +165,8 @@ fn read_deliveries(deliveries: &mut Deliveries, section: &mut Section<'_, '_>) {
 fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {
     section.set("stuck-limit", &mut containment.stuck_limit, count(1, 1000));
     section.set("stuck-window", &mut containment.stuck_window, duration(SECOND, DAY));
+    section.set("log-lines-per-second", &mut containment.log_lines_per_second, count(1, 1_000_000));
+    section.set("events-waiting", &mut containment.events_waiting, count(1, 100_000_000));
 }
 
 fn read_runtime(runtime: &mut Runtime, section: &mut Section<'_, '_>) {

@@ -220,11 +220,20 @@ pub struct Containment {
     pub stuck_limit: usize,
     /// See `stuck_limit`.
     pub stuck_window: Duration,
+    /// How many lines a second a module may write to the log for one tenant; what is more is dropped.
+    pub log_lines_per_second: usize,
+    /// How many deliveries of one module's events may wait for one tenant; no more are taken then.
+    pub events_waiting: usize,
 }
 
 impl Default for Containment {
     fn default() -> Self {
-        Self { stuck_limit: 3, stuck_window: Duration::from_secs(600) }
+        Self {
+            stuck_limit: 3,
+            stuck_window: Duration::from_secs(600),
+            log_lines_per_second: 1_000,
+            events_waiting: 100_000,
+        }
     }
 }
 

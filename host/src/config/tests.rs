@@ -104,6 +104,8 @@ fn every_key_of_the_file_is_read() {
         [containment]
         stuck-limit = 5
         stuck-window = "1h"
+        log-lines-per-second = 50
+        events-waiting = 500
         [runtime]
         workers = 4
         mode = "work-stealing"
@@ -208,6 +210,8 @@ fn every_key_of_the_file_is_read() {
         containment: Containment {
             stuck_limit: 5,
             stuck_window: 3600s,
+            log_lines_per_second: 50,
+            events_waiting: 500,
         },
         runtime: Runtime {
             workers: Some(
