@@ -345,6 +345,8 @@ fn gateway_settings(config: &Config, workers: usize) -> GatewaySettings {
         header_timeout: config.limits.header_timeout,
         header_bytes: config.limits.header_bytes,
         header_count: config.limits.header_count,
+        connections: config.limits.connections,
+        write_timeout: config.limits.write_timeout,
     }
 }
 

@@ -69,6 +69,8 @@ fn read_limits(limits: &mut Limits, section: &mut Section<'_, '_>) {
     section.set("header-bytes", &mut limits.header_bytes, bytes(8 << 10, 1 << 20));
     section.set("header-count", &mut limits.header_count, count(8, 10_000));
     section.set("header-timeout", &mut limits.header_timeout, duration(MS, HOUR));
+    section.set("connections", &mut limits.connections, count(1, 10_000_000));
+    section.set("write-timeout", &mut limits.write_timeout, duration(MS, HOUR));
     let modules: &mut BTreeMap<_, _> = &mut limits.modules;
     section.each_named("modules", |name, own| {
         let limits = ModuleOverride {

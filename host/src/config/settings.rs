@@ -70,6 +70,10 @@ pub struct Limits {
     pub header_count: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
+    /// How many connections of tenants' clients there may be at once.
+    pub connections: usize,
+    /// How long a client may take nothing of its answer before the connection is closed.
+    pub write_timeout: Duration,
 }
 
 /// What one request, and one tenant's share of one module, may use.
@@ -350,6 +354,9 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             header_count: 100,
             header_timeout: Duration::from_secs(10),
+            connections: 10_000,
+            // A guess: longer than a phone is without a network, in a train say.
+            write_timeout: Duration::from_secs(60),
         }
     }
 }

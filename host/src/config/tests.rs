@@ -67,6 +67,8 @@ fn every_key_of_the_file_is_read() {
         header-bytes = 8192
         header-count = 20
         header-timeout = "1s"
+        connections = 500
+        write-timeout = "5s"
         [limits.modules.tasks]
         body-bytes = "8MiB"
         [auth]
@@ -152,6 +154,8 @@ fn every_key_of_the_file_is_read() {
             header_bytes: 8192,
             header_count: 20,
             header_timeout: 1s,
+            connections: 500,
+            write_timeout: 5s,
         },
         auth: Auth {
             claims: ClaimNames {
