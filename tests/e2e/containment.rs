@@ -167,3 +167,53 @@ fn who_gets_stuck_again_and_again_is_quarantined_until_it_is_released() {
     until("it serves again", || host.get("acme", MARK).status == 200);
     host.stop();
 }
+
+#[test]
+fn a_module_that_floods_the_log_is_cut_short_and_the_others_are_heard() {
+    let config = "[containment]\nlog-lines-per-second = 100\n";
+    let host = Setup::with(&["floods", "logs"]).config(config).start();
+    host.tenant("acme", &["floods", "logs"]);
+    host.tenant("other", &["floods"]);
+    host.of("acme", "POST", "/fixtures/floods/log/5000").send().expect(204);
+    host.of("other", "POST", "/fixtures/floods/log/10").send().expect(204);
+    host.get("acme", "/fixtures/logs/events");
+    let told = "lines of a module were dropped";
+    until("it is told how many were dropped", || host.output().contains(told));
+    // The lines may have fallen into two seconds, or into three where the machine is slow.
+    let dropped = || -> u64 {
+        let output = host.output();
+        let figures = output.lines().filter(|line| line.contains(told)).map(|line| {
+            assert!(line.contains("acme") && line.contains("floods"), "{line}");
+            let (_, rest) = line.split_once("dropped=").unwrap();
+            rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        figures.sum()
+    };
+    let written = |tenant: &str| {
+        let output = host.output();
+        output.lines().filter(|line| line.contains("one of many") && line.contains(&format!("\"{tenant}\""))).count()
+    };
+    until("none is lost without a word", || dropped() + written("acme") as u64 == 5_000);
+    assert!(written("acme") <= 1_000, "{}", written("acme"));
+    until("the other tenant is heard", || written("other") == 10);
+    until("the other module is heard", || host.output().contains("a plain error"));
+    host.stop();
+}
+
+#[test]
+fn a_module_that_floods_its_subscribers_is_told_that_no_more_is_taken() {
+    let manifest = include_str!("../fixtures/listener/module.toml").replace("herald", "floods");
+    let listener = NewModule::of("listener", manifest.replace("floods:said", "floods:flood"));
+    let config = "[containment]\nevents-waiting = 20\n[deliveries]\nretry-base = \"1h\"\nretry-limit = \"1h\"\n";
+    let setup = Setup::with(&["floods"]).config(config);
+    setup.add_new("listener.so", &listener);
+    let host = setup.start();
+    for tenant in ["acme", "other"] {
+        host.tenant(tenant, &["floods", "listener"]);
+    }
+    let flood = |tenant: &str, count: u32| host.of(tenant, "POST", &format!("/fixtures/floods/publish/{count}")).send();
+    flood("acme", 1_000).expect_text("20: too many events wait to be delivered: 20 of at most 20");
+    flood("other", 20).expect_text("all");
+    assert_eq!(host.json(&["status"])["deliveries"]["waiting"], json!(40));
+    host.stop();
+}

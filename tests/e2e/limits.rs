@@ -129,3 +129,66 @@ fn a_request_that_outlasts_the_drain_is_told_to_come_again() {
     assert_eq!(cut.header("retry-after"), "1");
     assert_eq!(host.json(&["stats"])["tenants"]["cutRequests"], json!(1));
 }
+
+#[test]
+fn connections_over_the_limit_are_told_so_and_a_free_one_is_served() {
+    let host = start("[limits]\nconnections = 3\nheader-timeout = \"1h\"\n");
+    host.get("acme", MARK).expect_text("the mark of release one");
+    let idle: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(host.tenants()).unwrap()).collect();
+    until("all three are counted", || host.get("acme", MARK).status == 503);
+    let refused = host.get("acme", MARK);
+    refused.refuses(503, "TOO_MANY_CONNECTIONS", "The host has as many connections as it may have");
+    assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
+    drop(idle);
+    until("there is room again", || host.get("acme", MARK).status == 200);
+    host.stop();
+}
+
+/// Asks for a stream without end, and reads no more than its beginning.
+fn ask_and_read_no_more(host: &Host) -> TcpStream {
+    let mut stream = TcpStream::connect(host.tenants()).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let head = "GET /fixtures/streams/endless HTTP/1.1\r\nhost: localhost\r\nx-tenant-id: acme\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    stream
+}
+
+fn streaming(config: &str) -> Host {
+    let host = Setup::with(&["streams"]).config(config).start();
+    host.tenant("acme", &["streams"]);
+    host
+}
+
+/// Reads what the kernel still has, which must not end as a whole answer does.
+fn is_cut_short(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "the answer looks whole");
+}
+
+#[test]
+fn a_drain_cuts_a_stream_whose_client_does_not_read() {
+    let host = streaming("[tenancy]\ndrain-deadline = \"2s\"\nlinger = \"0\"\n");
+    let stream = ask_and_read_no_more(&host);
+    until_inside(&host, "acme", 1);
+    host.tenon(&["disable", "acme", "streams"]).succeeds();
+    // The client has the connection open, and nothing keeps the instance and the library.
+    until("the library is unloaded", || host.json(&["stats"])["libraries"]["unloaded"] == json!(1));
+    assert_eq!(host.json(&["stats"])["tenants"]["cutRequests"], json!(1));
+    assert!(!host.output().contains("requests did not end when they were cut"), "{}", host.output());
+    is_cut_short(stream);
+    host.stop();
+}
+
+#[test]
+fn a_client_that_takes_nothing_for_too_long_is_cut_off() {
+    let host = streaming("[limits]\nwrite-timeout = \"300ms\"\n");
+    let stream = ask_and_read_no_more(&host);
+    until_inside(&host, "acme", 1);
+    until_inside(&host, "acme", 0);
+    is_cut_short(stream);
+    host.stop();
+}

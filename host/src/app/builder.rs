@@ -144,6 +144,7 @@ impl HostBuilder {
         let key_keeper = KeyKeeper::start(verifier.key_sets().to_vec(), &http, KeyTimes::default())?;
         let loader = Loader::start(LoaderSettings {
             max_generations: config.tenancy.max_generations,
+            log_lines_per_second: u32::try_from(config.containment.log_lines_per_second).unwrap_or(u32::MAX),
             ..LoaderSettings::below(&config.data)
         })?;
         let versions = config.data.join("versions");
@@ -283,7 +284,7 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
 }
 
 fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Duration>) -> TenancySettings {
-    let Config { tenancy, deliveries, reload, .. } = config;
+    let Config { tenancy, deliveries, containment, reload, .. } = config;
     let share = |percent: usize| percent as f64 / 100.0;
     TenancySettings {
         initialize: tenancy.initialize_deadline,
@@ -306,6 +307,7 @@ fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Durat
             attempts: u32::try_from(deliveries.attempts).unwrap_or(u32::MAX),
             concurrency: deliveries.concurrency,
             per_tenant: deliveries.per_tenant,
+            most_waiting: containment.events_waiting as u64,
         },
         reload: ReloadSettings {
             probation: reload.probation,
@@ -356,6 +358,8 @@ fn gateway_settings(config: &Config, workers: usize) -> GatewaySettings {
         header_timeout: config.limits.header_timeout,
         header_bytes: config.limits.header_bytes,
         header_count: config.limits.header_count,
+        connections: config.limits.connections,
+        write_timeout: config.limits.write_timeout,
     }
 }
 

@@ -71,6 +71,8 @@ fn read_limits(limits: &mut Limits, section: &mut Section<'_, '_>) {
     section.set("header-bytes", &mut limits.header_bytes, bytes(8 << 10, 1 << 20));
     section.set("header-count", &mut limits.header_count, count(8, 10_000));
     section.set("header-timeout", &mut limits.header_timeout, duration(MS, HOUR));
+    section.set("connections", &mut limits.connections, count(1, 10_000_000));
+    section.set("write-timeout", &mut limits.write_timeout, duration(MS, HOUR));
     let modules: &mut BTreeMap<_, _> = &mut limits.modules;
     section.each_named("modules", |name, own| {
         let limits = ModuleOverride {
@@ -215,6 +217,8 @@ fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
 fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {
     section.set("stuck-limit", &mut containment.stuck_limit, count(1, 1000));
     section.set("stuck-window", &mut containment.stuck_window, duration(SECOND, DAY));
+    section.set("log-lines-per-second", &mut containment.log_lines_per_second, count(1, 1_000_000));
+    section.set("events-waiting", &mut containment.events_waiting, count(1, 100_000_000));
 }
 
 fn read_outbound(outbound: &mut Outbound, section: &mut Section<'_, '_>) {

@@ -76,6 +76,10 @@ pub struct Limits {
     pub header_count: usize,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
+    /// How many connections of tenants' clients there may be at once.
+    pub connections: usize,
+    /// How long a client may take nothing of its answer before the connection is closed.
+    pub write_timeout: Duration,
 }
 
 /// What one request, and one tenant's share of one module, may use.
@@ -309,11 +313,20 @@ pub struct Containment {
     pub stuck_limit: usize,
     /// See `stuck_limit`.
     pub stuck_window: Duration,
+    /// How many lines a second a module may write to the log for one tenant; what is more is dropped.
+    pub log_lines_per_second: usize,
+    /// How many deliveries of one module's events may wait for one tenant; no more are taken then.
+    pub events_waiting: usize,
 }
 
 impl Default for Containment {
     fn default() -> Self {
-        Self { stuck_limit: 3, stuck_window: Duration::from_secs(600) }
+        Self {
+            stuck_limit: 3,
+            stuck_window: Duration::from_secs(600),
+            log_lines_per_second: 1_000,
+            events_waiting: 100_000,
+        }
     }
 }
 
@@ -434,6 +447,9 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             header_count: 100,
             header_timeout: Duration::from_secs(10),
+            connections: 10_000,
+            // A guess: longer than a phone is without a network, in a train say.
+            write_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -67,6 +67,8 @@ fn every_key_of_the_file_is_read() {
         header-bytes = 8192
         header-count = 20
         header-timeout = "1s"
+        connections = 500
+        write-timeout = "5s"
         [limits.modules.tasks]
         body-bytes = "8MiB"
         [auth]
@@ -127,6 +129,8 @@ fn every_key_of_the_file_is_read() {
         [containment]
         stuck-limit = 5
         stuck-window = "1h"
+        log-lines-per-second = 50
+        events-waiting = 500
         [runtime]
         workers = 4
         mode = "work-stealing"
@@ -173,6 +177,8 @@ fn every_key_of_the_file_is_read() {
             header_bytes: 8192,
             header_count: 20,
             header_timeout: 1s,
+            connections: 500,
+            write_timeout: 5s,
         },
         auth: Auth {
             claims: ClaimNames {
@@ -281,6 +287,8 @@ fn every_key_of_the_file_is_read() {
         containment: Containment {
             stuck_limit: 5,
             stuck_window: 3600s,
+            log_lines_per_second: 50,
+            events_waiting: 500,
         },
         runtime: Runtime {
             workers: Some(

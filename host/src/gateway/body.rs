@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
+use super::connection::{Cutter, Watched};
 use crate::{loader::ReplyStream, tenancy::Lease};
 
 /// The body of an answer.
@@ -26,6 +28,8 @@ pub enum AnswerBody {
         lease: Lease,
         /// Completes when the drain deadline has passed: the answer breaks off.
         cut: Cut,
+        /// Has the connection break off too, should nobody ask for the next piece.
+        watched: Option<Watched>,
     },
 }
 
@@ -45,7 +49,14 @@ impl AnswerBody {
     /// A body that comes piece by piece.
     pub(super) fn stream(pieces: ReplyStream, lease: Lease) -> Self {
         let cut = Cut(Box::pin(lease.cut_notice()));
-        Self::Stream { pieces: Box::pin(pieces), lease, cut }
+        Self::Stream { pieces: Box::pin(pieces), lease, cut, watched: None }
+    }
+
+    /// Has a connection break off with this body.
+    pub(super) fn cut_by(&mut self, cutter: &Arc<Cutter>) {
+        if let Self::Stream { lease, watched, .. } = self {
+            *watched = Some(cutter.watch(lease.cut_notice()));
+        }
     }
 }
 

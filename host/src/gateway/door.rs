@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body;
 
 use super::{
@@ -22,8 +22,6 @@ use crate::{
     telemetry::RequestId,
     tenancy::Tenancy,
 };
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the door needs to know beyond the tenants.
 #[derive(Debug, Clone)]
@@ -75,7 +73,7 @@ impl Door {
             Err(problem) => respond::problem(&problem, id),
         };
         if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().insert(REQUEST_ID, value);
+            response.headers_mut().insert(respond::REQUEST_ID, value);
         }
         response
     }

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    connection::Count,
     crew::{Crew, own_runtime},
     door::Door,
     serve::Serving,
@@ -45,6 +46,10 @@ pub struct GatewaySettings {
     pub header_bytes: usize,
     /// The most header lines of a request.
     pub header_count: usize,
+    /// How many connections there may be; over that, clients are told so.
+    pub connections: usize,
+    /// How long a client may take nothing of its answer.
+    pub write_timeout: Duration,
 }
 
 /// A running listener.
@@ -71,7 +76,9 @@ impl Gateway {
         let (stop, stopped) = watch::channel(None);
         let (tell, ended) = std::sync::mpsc::channel();
         let workers = settings.workers.max(1);
-        let crew = Arc::new(Crew::new(Serving { door, settings: settings.clone(), stopped }, tell));
+        let (settings_of_all, connections, refused) = (settings.clone(), Count::default(), Count::default());
+        let serving = Serving { door, settings: settings_of_all, connections, refused, stopped };
+        let crew = Arc::new(Crew::new(serving, tell));
         let mut gateway = Self { address: settings.listen, stop, crew, ended: ended.into() };
         match settings.mode {
             RuntimeMode::PerCore => {

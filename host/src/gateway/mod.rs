@@ -5,12 +5,14 @@ mod admission;
 mod body;
 mod call;
 mod calls;
+mod connection;
 mod crew;
 mod door;
 mod guards;
 mod head_timer;
 mod listener;
 mod naming;
+mod patient;
 mod respond;
 mod serve;
 

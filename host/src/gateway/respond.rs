@@ -1,7 +1,7 @@
 //! Answers: problems of the host, and replies of modules.
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, HeaderValue, Response, header};
 
 use super::body::AnswerBody;
 use crate::{
@@ -11,11 +11,26 @@ use crate::{
     tenancy::Lease,
 };
 
+/// Under which the log tells more.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Sends a problem.
 pub(super) fn problem(problem: &Problem, id: RequestId) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(Bytes::from(problem.to_body(id.uuid()))));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
+    response
+}
+
+/// Sends a problem and ends the connection.
+pub(super) fn last(refusal: &Problem) -> Response<AnswerBody> {
+    let id = RequestId::new();
+    let mut response = problem(refusal, id);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
     response
 }
 
@@ -29,7 +44,7 @@ pub(super) fn reply(reply: Reply, lease: Lease) -> Response<AnswerBody> {
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
     if let Some(kind) = reply.content_type {
-        headers.insert(http::header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_TYPE, kind);
     }
     for (name, value) in reply.headers {
         headers.append(name, value);

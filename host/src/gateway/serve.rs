@@ -18,13 +18,26 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{door::Door, head_timer::HeadClock, listener::GatewaySettings};
+use super::{
+    body::AnswerBody,
+    connection::{Count, Link},
+    door::Door,
+    head_timer::HeadClock,
+    listener::GatewaySettings,
+    patient::Patient,
+    respond,
+};
+use crate::problem::Problem;
 
 /// What all runtimes of the gateway have in common.
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) door: Arc<Door>,
     pub(super) settings: GatewaySettings,
+    /// Those that are served.
+    pub(super) connections: Count,
+    /// Those that are told that there are too many.
+    pub(super) refused: Count,
     /// How long open requests may take once the gateway stops.
     pub(super) stopped: watch::Receiver<Option<Duration>>,
 }
@@ -41,9 +54,20 @@ pub(super) enum Order {
 /// The most header lines hyper takes unless it is told otherwise.
 const HYPER_MAX_HEADERS: usize = 100;
 
+/// How many clients at once are told that there are too many connections.
+const MOST_REFUSED: usize = 128;
+
+/// How long telling them may take.
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);
+
+/// Answers where there are too many connections.
+async fn refuse(_: http::Request<Incoming>) -> Result<http::Response<AnswerBody>, Infallible> {
+    Ok(respond::last(&Problem::too_many_connections()))
+}
+
 /// Serves until the gateway stops.
 pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let Serving { door, settings, mut stopped } = serving;
+    let Serving { door, settings, connections, refused, mut stopped } = serving;
     let mut http = http1::Builder::new();
     // Not `pipeline_flush`: it would hold an answer back while a part of the next request is there already.
     http.header_read_timeout(settings.header_timeout).max_buf_size(settings.header_bytes.max(8192));
@@ -71,7 +95,7 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
             _ = stopped.changed() => break,
         };
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok(stream) => Patient::new(stream, settings.write_timeout),
             Err(error) => {
                 // Out of file descriptors: waits for some to come back instead of spinning.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -79,20 +103,27 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
                 continue;
             }
         };
-        let _ = stream.set_nodelay(true);
-        let door = Arc::clone(&door);
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            let door = Arc::clone(&door);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
-        });
-        http.timer(clock.timer());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         while open.try_join_next().is_some() {}
-        open.spawn(async move {
-            // Clients go away; that is no news.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+        http.timer(clock.timer());
+        let Some(counted) = connections.add(settings.connections) else {
+            // They are counted apart: who comes when even these are too many is hung up on.
+            if let Some(counted) = refused.add(MOST_REFUSED) {
+                let refusing = http.serve_connection(TokioIo::new(stream), service_fn(refuse));
+                open.spawn(async move {
+                    let _ = tokio::time::timeout(REFUSAL_WAIT, refusing).await;
+                    drop(counted);
+                });
             }
+            continue;
+        };
+        // One count for the connection's requests: the door's own is shared by all threads.
+        let link = Arc::new(Link::new(Arc::clone(&door)));
+        let of_requests = Arc::clone(&link);
+        let service = service_fn(move |request| Arc::clone(&of_requests).answer(request));
+        let running = link.run(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
+        open.spawn(async move {
+            running.await;
+            drop(counted);
         });
     }
     drop(sockets);
@@ -136,7 +167,10 @@ impl Sockets {
             let at = (self.next + step) % self.taken.len();
             if let Poll::Ready(accepted) = self.taken[at].1.poll_accept(cx) {
                 self.next = at + 1;
-                return Poll::Ready(accepted.map(|(stream, _)| stream));
+                return Poll::Ready(accepted.map(|(stream, _)| {
+                    let _ = stream.set_nodelay(true);
+                    stream
+                }));
             }
         }
         Poll::Pending

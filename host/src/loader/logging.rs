@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -26,11 +26,11 @@ use tracing_core::{
     field::FieldSet,
 };
 
-use super::origin;
+use super::{flood::LogLimit, origin, roll::Use};
 
 /// The log that is attached to a module.
-pub(super) fn log() -> LogBox {
-    RawLog_TO::from_value(HostLog, TD_Opaque)
+pub(super) fn log(module: &str, limit: &Arc<LogLimit>) -> LogBox {
+    RawLog_TO::from_value(HostLog { limit: Arc::clone(limit), apart: Arc::new(Use::new("", module)) }, TD_Opaque)
 }
 
 /// A module's callsite in this process.
@@ -155,9 +155,18 @@ fn span_id(number: u64) -> Option<span::Id> {
     (number != 0 && number != NO_PARENT).then(|| span::Id::from_u64(number))
 }
 
-struct HostLog;
+struct HostLog {
+    limit: Arc<LogLimit>,
+    /// Who writes where the code runs for no tenant, as on a thread of the module's own.
+    apart: Arc<Use>,
+}
 
 impl HostLog {
+    /// Whether whoever runs on this thread may write another line.
+    fn admits(&self) -> bool {
+        origin::user(|user| self.limit.admits(user.unwrap_or(&self.apart)))
+    }
+
     /// A subscriber that panics must not unwind into the module.
     fn shielded<T: Default>(ask: impl FnOnce() -> T) -> T {
         catch_unwind(AssertUnwindSafe(ask)).unwrap_or_default()
@@ -192,7 +201,7 @@ impl RawLog for HostLog {
             let Some(metadata) = metadata(number) else { return };
             get_default(|dispatch| {
                 // What a filter says may depend on the current span.
-                if dispatch.enabled(metadata) {
+                if dispatch.enabled(metadata) && self.admits() {
                     with_values(metadata, &fields, |values| match parent {
                         0 => {
                             let _entered = origin::span().map(tracing::Span::entered);

@@ -29,6 +29,7 @@ mod logging;
 mod origin;
 mod services;
 
+mod flood;
 mod presence;
 mod roll;
 mod watchdog;

@@ -37,16 +37,19 @@ pub struct LoaderSettings {
     pub sweep_wait: Duration,
     /// How long it waits for its own threads before it is reported as resident.
     pub thread_wait: Duration,
+    /// How many lines of the log one tenant's use of a module may write in a second; what is more is dropped.
+    pub log_lines_per_second: u32,
 }
 
 impl LoaderSettings {
-    /// The defaults, below a host's data folder: 256 generations, 1 s, 5 s.
+    /// The defaults, below a host's data folder: 256 generations, 1 s, 5 s, 1,000 lines.
     pub fn below(data: &Path) -> Self {
         Self {
             staging: data.join("staging"),
             max_generations: 256,
             sweep_wait: Duration::from_secs(1),
             thread_wait: Duration::from_secs(5),
+            log_lines_per_second: 1_000,
         }
     }
 }
@@ -109,7 +112,8 @@ impl Loader {
             tracing::warn!("modules can't be unloaded in this process: each one that was loaded stays until it ends");
         }
         let limit = settings.max_generations.clamp(1, MOST_GENERATIONS);
-        let shared = Shared::start(interposed, limit, settings.sweep_wait, settings.thread_wait)
+        let lines = settings.log_lines_per_second;
+        let shared = Shared::start(interposed, limit, settings.sweep_wait, settings.thread_wait, lines)
             .map_err(|source| LoadError::Staging { path: settings.staging, source })?;
         Ok(Self { front: Arc::new(Front { staging, shared }) })
     }
@@ -154,7 +158,7 @@ impl Loader {
         };
         place.fill(info.clone());
         let unload_note = request.unload_note.clone().or_else(|| mapped.unload_note().map(str::to_owned));
-        match check(&mapped, request) {
+        match check(&mapped, request, shared) {
             Ok((root, routes)) => {
                 let held = (mapped, staged);
                 Ok(Arc::new(Generation::new(info, root, routes, held, unload_note, Arc::clone(shared))))
@@ -184,13 +188,17 @@ impl Loader {
 }
 
 /// The root and the routes of a mapped library; with an error, the root where the module was attached.
-fn check(mapped: &Mapped, request: &OpenRequest<'_>) -> Result<(RootRef, Vec<Route>), (Option<RootRef>, LoadError)> {
+fn check(
+    mapped: &Mapped,
+    request: &OpenRequest<'_>,
+    shared: &Shared,
+) -> Result<(RootRef, Vec<Route>), (Option<RootRef>, LoadError)> {
     let (name, version) = (request.name.to_owned(), request.version.to_owned());
     let root = match mapped.root() {
         Ok(root) => root,
         Err(reason) => return Err((None, LoadError::Interface { name, version, reason })),
     };
-    (root.attach())(logging::log());
+    (root.attach())(logging::log(request.name, &shared.roll().log_limit));
     let code: Vec<Route> = match (root.routes())().into_result() {
         Ok(routes) => routes
             .iter()

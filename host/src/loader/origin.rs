@@ -118,6 +118,12 @@ pub(super) fn span() -> Option<tracing::Span> {
     Some(tracing::error_span!(target: "tenon", "request", tenant, module, request_id = request))
 }
 
+/// Lends whose code runs now; `None` where no module's code runs.
+pub(super) fn user<T>(ask: impl FnOnce(Option<&Arc<Use>>) -> T) -> T {
+    // SAFETY: as in `span`.
+    ask(CURRENT.get().origin.map(|origin| unsafe { &(*origin).of }))
+}
+
 /// A span of the module was entered, or left.
 pub(super) fn entered() {
     CURRENT.set(Current { depth: CURRENT.get().depth.saturating_add(1), ..CURRENT.get() });

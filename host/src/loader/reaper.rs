@@ -94,8 +94,9 @@ impl Shared {
         limit: usize,
         sweep_wait: Duration,
         thread_wait: Duration,
+        log_lines: u32,
     ) -> io::Result<Arc<Self>> {
-        let (sweepers, books, roll) = (RwLock::default(), Mutex::default(), Arc::<Roll>::default());
+        let (sweepers, books, roll) = (RwLock::default(), Mutex::default(), Arc::new(Roll::new(log_lines)));
         let watchdog = Watchdog::start(Arc::clone(&roll))?;
         let shared = Arc::new(Self { interposed, limit, sweep_wait, thread_wait, sweepers, roll, watchdog, books });
         let reaper = Reaper { shared: Arc::clone(&shared), closing: Vec::new() };
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn a_generation_that_stays_for_the_same_reason_wakes_nobody() {
         let none = Duration::ZERO;
-        let shared = Shared::start(true, 1, none, none).unwrap();
+        let shared = Shared::start(true, 1, none, none, 1).unwrap();
         let (name, version, hash) = ("m".to_owned(), "1.0.0".to_owned(), String::new());
         let info = GenerationInfo { name, version, hash, serial: u64::MAX, staged: PathBuf::new(), bytes: 1 };
         let stays = || shared.settle(&info, Outcome::Resident("why".to_owned()));

@@ -18,6 +18,8 @@ use super::{
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(100);
 
+const TICKS_PER_SECOND: u32 = 10;
+
 /// Module code that lasts longer than so many ticks does not give its thread back.
 const STUCK_TICKS: u32 = 10;
 
@@ -113,7 +115,7 @@ impl Shared {
 
     fn run(&self) {
         let mut watch = Watch::default();
-        loop {
+        for tick in 1_u32.. {
             let books = self.books();
             let (books, _) = self
                 .stopped
@@ -125,6 +127,9 @@ impl Shared {
             drop(books);
             let news = watch.tick(&self.roll);
             self.tell(&watch, &news);
+            if tick.is_multiple_of(TICKS_PER_SECOND) {
+                self.roll.log_limit.tell();
+            }
         }
     }
 
@@ -253,7 +258,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let roll = Arc::new(Roll::default());
+            let roll = Arc::new(Roll::new(1));
             let listed = vec![roll.enter(1, "acme", "outer").1, roll.enter(2, "acme", "inner").1];
             Self { roll, watched: Watched::new(Box::leak(Box::default())), _listed: listed }
         }

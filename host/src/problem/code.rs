@@ -56,6 +56,7 @@ codes! {
     RequestInvalid "REQUEST_INVALID" 400 "The request is malformed";
     BodyTooLarge "BODY_TOO_LARGE" 413 "The request body is too large";
     TooManyRequests "TOO_MANY_REQUESTS" 429 "Too many requests at once";
+    TooManyConnections "TOO_MANY_CONNECTIONS" 503 "Too many connections at once";
     ModulePanicked "MODULE_PANICKED" 500 "The module crashed while answering";
     ModuleTimeout "MODULE_TIMEOUT" 504 "The module took too long";
     ModuleQuarantined "MODULE_QUARANTINED" 503 "The module is kept from running";

@@ -59,6 +59,7 @@ fn one_of_each() -> Vec<Problem> {
         Problem::precondition_failed(17),
         Problem::precondition_required(),
         Problem::store_unavailable(),
+        Problem::too_many_connections(),
         Problem::shutting_down(),
         Problem::internal(),
     ]
@@ -109,6 +110,7 @@ fn each_code_has_its_status_and_text() {
     412 PRECONDITION_FAILED It was changed in the meantime and has revision 17 now
     428 PRECONDITION_REQUIRED Send If-Match with the revision that was read
     503 STORE_UNAVAILABLE The store is unavailable
+    503 TOO_MANY_CONNECTIONS The host has as many connections as it may have
     503 SHUTTING_DOWN The host is shutting down
     500 INTERNAL An internal error occurred
     "#);

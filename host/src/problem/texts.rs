@@ -257,6 +257,12 @@ impl Problem {
         Self::new(Code::StoreUnavailable, "The store is unavailable").with_retry_after(Duration::from_secs(1))
     }
 
+    /// [`Code::TooManyConnections`].
+    pub fn too_many_connections() -> Self {
+        let text = "The host has as many connections as it may have";
+        Self::new(Code::TooManyConnections, text).with_retry_after(Duration::from_secs(1))
+    }
+
     /// [`Code::ShuttingDown`].
     pub fn shutting_down() -> Self {
         Self::new(Code::ShuttingDown, "The host is shutting down").with_retry_after(Duration::from_secs(1))

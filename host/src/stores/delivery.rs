@@ -21,6 +21,8 @@ pub struct NewEvent {
     pub published_at: i64,
     /// Each gets it once handled; none means that nothing is kept.
     pub subscribers: Vec<ModuleName>,
+    /// How many deliveries of the publisher's events may wait for the tenant, these included; dead letters don't count.
+    pub most_waiting: u64,
 }
 
 /// What is delivered.
@@ -156,7 +158,8 @@ pub enum DocumentWrite {
 /// and has one time. All that takes a [`Claim`] fails with [`super::StoreError::ClaimLost`] where somebody else has
 /// claimed the delivery since, or it is gone. Deleting a tenant deletes its deliveries.
 pub trait Deliveries: Send + Sync + 'static {
-    /// Keeps an event for each of its subscribers, in one commit.
+    /// Keeps an event for each of its subscribers, in one commit. Fails with [`super::StoreError::TooManyWaiting`] where
+    /// too many would wait then, and keeps nothing.
     fn publish(&self, event: NewEvent, claim: Option<Claim>) -> StoreFuture<'_, ()>;
 
     /// Sets a wake-up to a time, or moves it there. One that is being handled is due again at that time once its

@@ -87,6 +87,14 @@ pub enum StoreError {
     /// Somebody else has claimed what was being handled, or it is gone.
     #[error("the claim is no longer held")]
     ClaimLost,
+    /// As many events of the publisher wait to be delivered as may.
+    #[error("too many events wait to be delivered: {waiting} of at most {most}")]
+    TooManyWaiting {
+        /// How many.
+        waiting: u64,
+        /// How many may.
+        most: u64,
+    },
     /// What was to be stored is no JSON object.
     #[error("a document must be a JSON object: {0}")]
     NotAnObject(String),

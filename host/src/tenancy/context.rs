@@ -175,7 +175,12 @@ impl Context {
             Arc::clone(&self.store),
             self.background.clone(),
             view,
-            (self.settings.secrets.clone(), Arc::clone(&self.seams), Arc::clone(&self.bell)),
+            (
+                self.settings.secrets.clone(),
+                Arc::clone(&self.seams),
+                Arc::clone(&self.bell),
+                self.settings.deliveries.most_waiting,
+            ),
             Box::new(move |failure| {
                 tracing::error!(tenant = %of, %failure, "a task of an instance failed");
                 let _ = commands.send(Command::Broken { tenant: of.clone(), slot, serial });

@@ -39,6 +39,8 @@ pub struct DeliverySettings {
     pub concurrency: usize,
     /// How many of one tenant are handled at once, by all hosts.
     pub per_tenant: usize,
+    /// How many deliveries of one module's events may wait for one tenant.
+    pub most_waiting: u64,
 }
 
 impl Default for DeliverySettings {
@@ -52,6 +54,7 @@ impl Default for DeliverySettings {
             // Guesses: enough to keep two cores busy, few enough that one tenant can't take all.
             concurrency: 64,
             per_tenant: 8,
+            most_waiting: 100_000,
         }
     }
 }

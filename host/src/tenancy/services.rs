@@ -72,6 +72,8 @@ pub(super) struct TenantServices {
     secret_fields: Vec<FieldPath>,
     seams: Arc<Seams>,
     bell: Arc<Bell>,
+    /// How many deliveries of the module's events may wait.
+    most_waiting: u64,
     /// `None` once the instance is being stopped.
     tasks: Mutex<Option<Vec<JoinHandle<()>>>>,
     tasks_running: Arc<AtomicUsize>,
@@ -91,7 +93,7 @@ impl TenantServices {
         store: Arc<dyn Store>,
         background: Handle,
         view: Arc<TenantView>,
-        (secrets, seams, bell): (Secrets, Arc<Seams>, Arc<Bell>),
+        (secrets, seams, bell, most_waiting): (Secrets, Arc<Seams>, Arc<Bell>, u64),
         on_task_panic: OnTaskPanic,
     ) -> Self {
         Self {
@@ -107,6 +109,7 @@ impl TenantServices {
             secrets,
             seams,
             bell,
+            most_waiting,
             tasks: Mutex::new(Some(Vec::new())),
             tasks_running: Arc::default(),
             on_task_panic: Arc::new(on_task_panic),
@@ -282,6 +285,7 @@ impl HostServices for TenantServices {
             body,
             published_at: self.now_millis(),
             subscribers,
+            most_waiting: self.most_waiting,
         };
         let (store, bell) = (Arc::clone(&self.store), Arc::clone(&self.bell));
         Box::pin(async move {
@@ -431,6 +435,7 @@ fn failure_of(error: StoreError) -> Failure {
         StoreError::Revision { .. } => FailureKind::Revision,
         StoreError::ClaimLost => FailureKind::ClaimLost,
         StoreError::NotUnique { field } => FailureKind::NotUnique { field: field.clone() },
+        StoreError::TooManyWaiting { .. } => FailureKind::Refused,
         StoreError::Unavailable(source) => {
             tracing::error!("the store is unavailable: {}", chain(&**source));
             FailureKind::StoreUnavailable

@@ -30,6 +30,7 @@ fn event(of: &str, name: &str, at: i64, subscribers: &[&str]) -> NewEvent {
         body: br#"{"a":1}"#.to_vec(),
         published_at: at,
         subscribers: subscribers.iter().map(|name| module(name)).collect(),
+        most_waiting: u64::MAX,
     }
 }
 
@@ -138,6 +139,43 @@ pub(super) async fn the_dead_are_listed_retried_and_discarded(store: Arc<dyn Sto
     assert!(store.dead_letters(None, 10).await.unwrap().is_empty());
     store.finish(second.claim).await.unwrap();
     assert_eq!(name_of(&one(&store, NOW + 3).await), "third");
+}
+
+pub(super) async fn no_more_wait_than_may(store: Arc<dyn Store>) {
+    let publish = |name: &str, most_waiting: u64, subscribers: &[&str]| {
+        let event = NewEvent { most_waiting, ..event("acme", name, NOW, subscribers) };
+        let store = Arc::clone(&store);
+        async move { store.publish(event, None).await }
+    };
+    let refused = |outcome: Result<(), StoreError>| match outcome {
+        Err(StoreError::TooManyWaiting { waiting, most }) => (waiting, most),
+        other => panic!("{other:?}"),
+    };
+    publish("a", 3, &["tasks"]).await.unwrap();
+    assert_eq!(refused(publish("b", 3, &["tasks", "clinic", "mail"]).await), (1, 3), "all or none");
+    publish("b", 3, &["tasks", "clinic"]).await.unwrap();
+    assert_eq!(refused(publish("c", 3, &["tasks"]).await), (3, 3));
+    publish("c", 3, &[]).await.unwrap();
+    // Others have their own, and wake-ups are none.
+    store.publish(NewEvent { most_waiting: 1, ..event("other", "x", NOW, &["tasks"]) }, None).await.unwrap();
+    let foreign = NewEvent { publisher: module("crier"), most_waiting: 1, ..event("acme", "x", NOW, &["mail"]) };
+    store.publish(foreign, None).await.unwrap();
+    wake(&store, "a", NOW + 1_000).await;
+
+    // What was handled, or was given up, does not wait any more; what is retried does again.
+    let mut claimed = claim(&store, NOW).await;
+    claimed.retain(|it| it.tenant.as_str() == "acme" && it.module.as_str() == "tasks");
+    let first = claimed.remove(0);
+    store.set_back(first.claim, Setback::Dead(NOW + 1), "no").await.unwrap();
+    publish("d", 3, &["tasks"]).await.unwrap();
+    assert_eq!(refused(publish("e", 3, &["tasks"]).await), (3, 3));
+    let dead = store.dead_letters(None, 1).await.unwrap();
+    assert!(store.retry_dead(dead[0].id, NOW + 2).await.unwrap());
+    assert_eq!(refused(publish("e", 4, &["tasks"]).await), (4, 4));
+    let mut claimed = claim(&store, NOW + 2).await;
+    claimed.retain(|it| it.module.as_str() == "tasks");
+    store.finish(claimed.remove(0).claim).await.unwrap();
+    publish("e", 4, &["tasks"]).await.unwrap();
 }
 
 pub(super) async fn wake_ups_have_one_time(store: Arc<dyn Store>) {

@@ -28,6 +28,10 @@ fn check_if(connection: &Connection, claim: Option<Claim>) -> Result<(), StoreEr
 
 pub(super) fn publish(connection: &Connection, event: &NewEvent, claim: Option<Claim>) -> Result<(), StoreError> {
     check_if(connection, claim)?;
+    let waiting = waiting_of(connection, event)?;
+    if !event.subscribers.is_empty() && waiting + event.subscribers.len() as u64 > event.most_waiting {
+        return Err(StoreError::TooManyWaiting { waiting, most: event.most_waiting });
+    }
     let sql = "INSERT INTO deliveries (tenant, module, kind, queue, name, event_id, body, published_at, due)
                SELECT ?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, iif(EXISTS (
                    SELECT 1 FROM deliveries
@@ -44,6 +48,14 @@ pub(super) fn publish(connection: &Connection, event: &NewEvent, claim: Option<C
         ])?;
     }
     Ok(())
+}
+
+/// How many deliveries of the publisher's events wait. Triggers count: looking would take longer the more there are.
+fn waiting_of(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
+    let sql = "SELECT events FROM waiting WHERE tenant = ?1 AND publisher = ?2";
+    let of = params![event.tenant.as_str(), event.publisher.as_str()];
+    let found: Option<i64> = connection.prepare_cached(sql)?.query_row(of, |row| row.get(0)).optional()?;
+    Ok(found.map_or(0, revision_from))
 }
 
 pub(super) fn set_wake(

@@ -88,6 +88,33 @@ CREATE TABLE marks (
     PRIMARY KEY (module, hash, tenant, kind)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE waiting (
+    tenant    TEXT NOT NULL,
+    publisher TEXT NOT NULL,
+    events    INTEGER NOT NULL, -- deliveries of its events that are not dead; kept by the triggers below
+    PRIMARY KEY (tenant, publisher)
+) STRICT, WITHOUT ROWID;
+INSERT INTO waiting SELECT tenant, queue, count(*) FROM deliveries WHERE kind = 1 AND dead_at IS NULL GROUP BY 1, 2;
+CREATE TRIGGER waiting_begins AFTER INSERT ON deliveries WHEN new.kind = 1 AND new.dead_at IS NULL BEGIN
+    INSERT INTO waiting VALUES (new.tenant, new.queue, 1)
+        ON CONFLICT (tenant, publisher) DO UPDATE SET events = events + 1;
+END;
+CREATE TRIGGER waiting_begins_again AFTER UPDATE OF dead_at ON deliveries
+WHEN new.kind = 1 AND old.dead_at IS NOT NULL AND new.dead_at IS NULL BEGIN
+    INSERT INTO waiting VALUES (new.tenant, new.queue, 1)
+        ON CONFLICT (tenant, publisher) DO UPDATE SET events = events + 1;
+END;
+CREATE TRIGGER waiting_is_given_up AFTER UPDATE OF dead_at ON deliveries
+WHEN new.kind = 1 AND old.dead_at IS NULL AND new.dead_at IS NOT NULL BEGIN
+    UPDATE waiting SET events = events - 1 WHERE tenant = old.tenant AND publisher = old.queue;
+    DELETE FROM waiting WHERE tenant = old.tenant AND publisher = old.queue AND events = 0;
+END;
+CREATE TRIGGER waiting_ends AFTER DELETE ON deliveries WHEN old.kind = 1 AND old.dead_at IS NULL BEGIN
+    UPDATE waiting SET events = events - 1 WHERE tenant = old.tenant AND publisher = old.queue;
+    DELETE FROM waiting WHERE tenant = old.tenant AND publisher = old.queue AND events = 0;
+END;
+",
 ];
 
 /// Refuses a database that [`migrate`] must not touch; changes nothing.

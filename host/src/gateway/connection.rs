@@ -1,0 +1,166 @@
+//! One connection: its requests, its end, and what must end it early. hyper asks an answer's body for nothing while the
+//! client takes nothing, so a body can't end itself then: whoever waits for its instance to be free would wait for the
+//! client.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::{body::AnswerBody, door::Door};
+
+/// What the requests of one connection share.
+pub(super) struct Link {
+    door: Arc<Door>,
+    cutter: Arc<Cutter>,
+}
+
+impl Link {
+    pub(super) fn new(door: Arc<Door>) -> Self {
+        Self { door, cutter: Arc::default() }
+    }
+
+    /// Answers one request of the connection.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let mut response = self.door.answer(request).await;
+        response.body_mut().cut_by(&self.cutter);
+        Ok(response)
+    }
+
+    /// Runs the connection to its end, or until what it sends must break off.
+    pub(super) fn run(
+        &self,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let cutter = Arc::clone(&self.cutter);
+        async move {
+            // Dropped at the end, which closes the socket: the client sees that the answer is not whole.
+            let mut connection = pin!(connection);
+            let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending => cutter.poll(cx).map(|()| None),
+            });
+            match ended.await {
+                Some(Ok(())) => {}
+                // Clients go away; that is no news.
+                Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+                None => {
+                    tracing::warn!("a streamed answer that its client did not take was cut, as its instance leaves")
+                }
+            }
+        }
+    }
+}
+
+/// When the answer that a connection is sending must break off.
+#[derive(Default)]
+pub(super) struct Cutter {
+    /// Whether there is a notice: most answers have none, and then the lock is not touched.
+    is_set: AtomicBool,
+    notice: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl fmt::Debug for Cutter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cutter").field("is_set", &self.is_set).finish_non_exhaustive()
+    }
+}
+
+/// Ends the watch when the answer was sent, or is dropped.
+#[derive(Debug)]
+pub struct Watched(Arc<Cutter>);
+
+impl Cutter {
+    /// Breaks the answer off when `notice` completes, for as long as the result is kept.
+    pub(super) fn watch(self: &Arc<Self>, notice: impl Future<Output = ()> + Send + 'static) -> Watched {
+        *self.notice() = Some(Box::pin(notice));
+        self.is_set.store(true, Ordering::Release);
+        Watched(Arc::clone(self))
+    }
+
+    fn notice(&self) -> MutexGuard<'_, Option<Pin<Box<dyn Future<Output = ()> + Send>>>> {
+        self.notice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_set.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        self.notice().as_mut().map_or(Poll::Pending, |notice| notice.as_mut().poll(cx))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.is_set.store(false, Ordering::Release);
+        // It holds the instance: dropped outside the lock.
+        let over = self.0.notice().take();
+        drop(over);
+    }
+}
+
+/// Counts connections, all runtimes' together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Count(Arc<AtomicUsize>);
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub(super) struct Counted(Count);
+
+impl Count {
+    /// Counts one more, unless there are so many already.
+    pub(super) fn add(&self, most: usize) -> Option<Counted> {
+        let counted = Counted(self.clone());
+        (self.0.fetch_add(1, Ordering::AcqRel) < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notice_counts_while_its_answer_is_being_sent() {
+        let cutter = Arc::new(Cutter::default());
+        let look = || poll_fn(|cx| Poll::Ready(cutter.poll(cx).is_ready()));
+        assert!(!look().await);
+        let sending = cutter.watch(std::future::ready(()));
+        assert!(look().await);
+        drop(sending);
+        assert!(!look().await, "the next answer is another matter");
+        let sending = cutter.watch(std::future::pending());
+        assert!(!look().await);
+        drop(sending);
+    }
+
+    #[test]
+    fn there_are_never_more_than_may_be() {
+        let count = Count::default();
+        let (first, second) = (count.add(2).unwrap(), count.add(2).unwrap());
+        assert!(count.add(2).is_none());
+        drop(first);
+        let third = count.add(2).unwrap();
+        assert!(count.add(2).is_none());
+        drop((second, third));
+        assert_eq!(count.0.load(Ordering::Acquire), 0);
+    }
+}
