@@ -303,7 +303,7 @@ fn blocking_streams_settings_and_flags() {
     let stream = host.get("/stream").expect(200);
     assert_eq!((stream.text().as_str(), stream.log()), ("one two", Some("a streamed answer failed: broke")));
     assert_eq!(host.get("/settings").json::<Value>(), json!([{"a": 1}, true, false, true]));
-    host.set_settings(json!({}));
+    host.set_settings(json!({})).unwrap();
     assert_eq!(host.get("/settings").json::<Value>()[0], json!({}));
 }
 
@@ -313,7 +313,7 @@ fn what_can_t_start_is_told() {
     assert_eq!(host.start().unwrap_err(), "`initialize` failed: told to refuse");
     let refused = host.get("/open");
     assert_eq!((refused.status, refused.code()), (503, "MODULE_LOAD_FAILED"));
-    host.set_settings(json!({}));
+    host.set_settings(json!({})).unwrap();
     host.get("/open").expect(200);
 
     let other = MANIFEST.replace("\"/open\"", "\"/opened\"");

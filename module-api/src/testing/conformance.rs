@@ -2,7 +2,7 @@
 
 use abi_stable::std_types::RResult;
 
-use super::{TestHost, response::shown};
+use super::{TestAnswer, TestHost, response::shown};
 use crate::{Module, export};
 
 /// Checks what a host demands of every module, and that nonsense does not make it panic:
@@ -11,9 +11,12 @@ use crate::{Module, export};
 /// - the routes of the code are those of `module.toml`;
 /// - an instance can be made for a tenant that has set nothing, and made again;
 /// - each endpoint survives a request with made-up parameters and an empty body;
+/// - a wake-up with a made-up key, each declared event with a made-up payload, and settings that changed to nothing
+///   are handled or refused;
 /// - cleanup and drop end without a panic.
 ///
-/// What depends on the built library or on other modules, `tenon check` sees.
+/// Required dependencies answer 404 to everything meanwhile, optional ones are absent. What depends on the built
+/// library or on other modules, `tenon check` sees.
 ///
 /// ```
 /// # use module_api::prelude::*;
@@ -51,6 +54,9 @@ fn check<M: Module>(host: TestHost<M>) {
     for role in host.roles() {
         host = host.role(&role);
     }
+    for module in host.required() {
+        host.set_module(&module, |_| TestAnswer::refusal(404, "ROUTE_NOT_FOUND"));
+    }
     for feature in host.features() {
         host.set_flag(&feature, true);
     }
@@ -65,6 +71,7 @@ fn check<M: Module>(host: TestHost<M>) {
                     problems.push(format!("{method} {path} with made-up parameters and an empty body {log}"));
                 }
             }
+            problems.extend(host.nonsense());
             problems.extend(host.stop().err());
             problems.extend(host.start().err().map(|why| format!("the second instance: {why}")));
             problems.extend(host.stop().err());

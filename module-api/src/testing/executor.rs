@@ -274,7 +274,8 @@ impl Clock {
         due.into_values().for_each(Waker::wake);
     }
 
-    fn next_timer(&self) -> Option<i64> {
+    /// When the next timer ends.
+    pub(super) fn next_timer(&self) -> Option<i64> {
         lock(&self.0).timers.keys().next().map(|(due, _)| *due)
     }
 

@@ -3,15 +3,15 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{lend::Incoming, request::Asked, response::Problem, world::World};
+use super::{instance::Instance, lend::Incoming, request::Asked, response::Problem, world::World};
 
 /// A host's own limit, where its operator sets no other.
 const MOST_BODY_BYTES: usize = 2 * 1024 * 1024;
 
-/// Lets a request through, or says why not. `routes` are those of the code.
+/// Lets a request through, or says why not.
 pub(super) fn admit(
     world: &World,
-    routes: &[(String, String)],
+    instance: &Instance,
     asked: Asked,
     id: &str,
     deadline_millis: i64,
@@ -35,13 +35,14 @@ pub(super) fn admit(
             return Err(problem.with_header("allow", allowed));
         }
     };
-    if endpoint.auth && asked.user.is_none() {
+    if endpoint.auth && asked.user.is_none() && asked.module.is_none() {
         let problem = Problem::new(401, "UNAUTHENTICATED", "A valid token is needed", "A token is required");
         return Err(problem.with_header("www-authenticate", "Bearer"));
     }
-    // Roles without a user are nobody's, and a caller from outside is no module.
+    // Roles without a user are nobody's, and only a module has a module's.
     let mut roles = if asked.user.is_some() { asked.roles } else { Vec::new() };
     roles.retain(|role| !role.starts_with("module:"));
+    roles.extend(asked.module.map(|module| format!("module:{module}")));
     if !endpoint.roles.is_empty() && !endpoint.roles.iter().any(|role| roles.contains(role)) {
         let text = format!("One of these roles is required: {}", endpoint.roles.join(", "));
         return Err(Problem::new(403, "FORBIDDEN", "Not permitted", text));
@@ -61,7 +62,7 @@ pub(super) fn admit(
         params.push((name.to_owned(), value.into_owned()));
     }
     let is_this = |(method, path): &(String, String)| *method == endpoint.method && *path == endpoint.path;
-    let route = routes.iter().position(is_this).and_then(|index| u32::try_from(index).ok());
+    let route = instance.routes.iter().position(is_this).and_then(|index| u32::try_from(index).ok());
     Ok(Incoming {
         route: route.ok_or_else(no_route)?,
         path: path.to_owned(),
@@ -74,5 +75,6 @@ pub(super) fn admit(
         roles,
         params,
         deadline_millis,
+        instance: instance.number,
     })
 }

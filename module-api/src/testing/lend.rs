@@ -6,7 +6,7 @@ use std::{ffi::c_void, mem::MaybeUninit};
 
 use abi_stable::std_types::{ROption, RSlice, RStr};
 
-use crate::abi::{RawRequest, ReqPtr};
+use crate::abi::{RawCall, RawRequest, ReqPtr};
 
 /// A request that has passed the guards.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Incoming {
     pub(super) roles: Vec<String>,
     pub(super) params: Vec<(String, String)>,
     pub(super) deadline_millis: i64,
+    /// Which instance it is lent to.
+    pub(super) instance: u64,
 }
 
 /// A request and the view of it, which points into the request: hence always in a box of its own.
@@ -66,6 +68,28 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Incoming>();
 };
+
+/// In whose name a call is made.
+#[derive(Debug)]
+pub(super) struct Behalf {
+    pub(super) user: Option<String>,
+    pub(super) roles: Vec<String>,
+    /// The request's id.
+    pub(super) id: String,
+}
+
+/// Who sent the request that a call shows; `None` where it was made to another instance. The call names one, and it
+/// comes from module-api's [`crate::ModuleCall`].
+pub(super) fn behalf(call: &RawCall, instance: u64) -> Option<Behalf> {
+    // SAFETY: `ModuleCall::send` takes the context from a `Request` that it borrows until the host's `call` returns,
+    // and here the only requests are those of `lend`.
+    let incoming = unsafe { incoming(call.behalf) };
+    (incoming.instance == instance).then(|| Behalf {
+        user: incoming.user.clone(),
+        roles: incoming.roles.clone(),
+        id: incoming.id.clone(),
+    })
+}
 
 /// The request behind a context.
 ///

@@ -9,6 +9,16 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) name: String,
+    /// Who may depend on it; `None`: everyone.
+    pub(super) provides_to: Option<Vec<String>>,
+    /// Whether a module is an optional dependency, by name.
+    pub(super) dependencies: BTreeMap<String, bool>,
+    /// The events it may publish.
+    pub(super) publishes: Vec<String>,
+    /// The events it wants, as `MODULE:EVENT`.
+    pub(super) subscribes: Vec<String>,
+    /// The hosts that it may call, as `HOST:PORT`.
+    pub(super) outbound: Vec<String>,
     /// The boolean ones of `[features]`; all others are off.
     pub(super) features: BTreeMap<String, bool>,
     /// By name, with all searchable fields.
@@ -79,9 +89,12 @@ struct Text {
     license: Option<String>,
     host_api: Option<String>,
     provides_to: Option<Vec<String>>,
-    publishes: Option<Vec<String>>,
-    subscribes: Option<Vec<String>>,
-    outbound: Option<Vec<String>>,
+    #[serde(default)]
+    publishes: Vec<String>,
+    #[serde(default)]
+    subscribes: Vec<String>,
+    #[serde(default)]
+    outbound: Vec<String>,
     #[serde(default)]
     dependencies: BTreeMap<String, Dependency>,
     pricing: Option<toml::Table>,
@@ -102,11 +115,23 @@ enum Dependency {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its type is of interest")]
 struct DependencyTable {
     version: String,
     #[serde(default)]
     optional: bool,
+}
+
+impl Dependency {
+    fn range(&self) -> &str {
+        match self {
+            Self::Range(range) => range,
+            Self::Table(table) => &table.version,
+        }
+    }
+
+    fn is_optional(&self) -> bool {
+        matches!(self, Self::Table(table) if table.optional)
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,6 +177,11 @@ impl Manifest {
         }
         Ok(Self {
             name: text.name,
+            provides_to: text.provides_to,
+            publishes: text.publishes,
+            subscribes: text.subscribes,
+            outbound: text.outbound,
+            dependencies: text.dependencies.into_iter().map(|(name, it)| (name, it.is_optional())).collect(),
             features: text.features.into_iter().map(|(name, value)| (name, value.as_bool() == Some(true))).collect(),
             models,
             base: routes.base,
@@ -180,12 +210,18 @@ fn check_head(text: &Text, problems: &mut Vec<String>) {
         }
     }
     for (name, dependency) in &text.dependencies {
-        let range = match dependency {
-            Dependency::Range(range) => range,
-            Dependency::Table(table) => &table.version,
-        };
+        let range = dependency.range();
         if let Err(error) = semver::VersionReq::parse(range) {
             problems.push(format!("`dependencies.{name}` is `{range}`: {error}"));
+        }
+    }
+    for (index, subscription) in text.subscribes.iter().enumerate() {
+        match subscription.split_once(':') {
+            Some((module, _)) if text.dependencies.contains_key(module) => {}
+            Some((module, _)) => {
+                problems.push(format!("`subscribes[{index}]` names module `{module}`, which is not in [dependencies]"));
+            }
+            None => problems.push(format!("`subscribes[{index}]` is `{subscription}`: must be `MODULE:EVENT`")),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) body: Vec<u8>,
     pub(super) user: Option<String>,
     pub(super) roles: Vec<String>,
+    /// The module that asks, instead of a user.
+    pub(super) module: Option<String>,
 }
 
 impl<'h, M: Module> TestRequest<'h, M> {
@@ -38,12 +40,12 @@ impl<'h, M: Module> TestRequest<'h, M> {
 
     /// From this user, who has no roles but those named after it.
     pub fn user(mut self, user: &str) -> Self {
+        self = self.anonymous();
         self.asked.user = Some(user.to_owned());
-        self.asked.roles.clear();
         self
     }
 
-    /// From a user with a role more.
+    /// From a user with a role more; one that begins with `module:` is dropped, as no token can give it.
     pub fn role(mut self, role: &str) -> Self {
         self.asked.roles.push(role.to_owned());
         self
@@ -53,6 +55,23 @@ impl<'h, M: Module> TestRequest<'h, M> {
     pub fn anonymous(mut self) -> Self {
         self.asked.user = None;
         self.asked.roles.clear();
+        self.asked.module = None;
+        self
+    }
+
+    /// From another module in its own name, as by [`Tenant::call_as_module`](crate::Tenant::call_as_module): without a
+    /// user, and with role `module:NAME` alone. What a module asks in a user's name looks like that user's request.
+    ///
+    /// # Panics
+    ///
+    /// Where `module.toml` has `provides-to` without that module.
+    #[track_caller]
+    pub fn as_module(mut self, name: &str) -> Self {
+        let allowed = &self.host.world.manifest.provides_to;
+        let may_call = allowed.as_ref().is_none_or(|names| names.iter().any(|allowed| allowed == name));
+        assert!(may_call, "module.toml does not name `{name}` under `provides-to`, so it can't depend on this module");
+        self = self.anonymous();
+        self.asked.module = Some(name.to_owned());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -15,18 +15,25 @@ use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
 use async_ffi::{FfiFuture, FutureExt};
 
 use crate::abi::{
-    FAILURE_INTERNAL, FAILURE_STOPPING, JobBox, RawAnswer, RawCall, RawFailure, RawFetch, RawHost, RawLater,
-    RawStoreAnswer, RawStoreOp,
+    FAILURE_MISUSE, FAILURE_STOPPING, FAILURE_STORE_UNAVAILABLE, JobBox, RawAnswer, RawCall, RawFailure, RawFetch,
+    RawHost, RawLater, RawStoreAnswer, RawStoreOp,
 };
 
 use super::{
+    answer::Postponed,
+    calls::{self, Peers},
+    deliveries::Deliveries,
     executor::{Executor, Tasks, lock},
     manifest::Manifest,
+    outside::{self, Outside},
     store::{MemoryStore, failure},
 };
 
 /// The time at which every test begins, unless it says otherwise: 2026-01-01T00:00:00Z.
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+/// The longest key of a wake-up, as on a host.
+const MAX_KEY_BYTES: usize = 256;
 
 /// All that outlives an instance.
 pub(super) struct World {
@@ -34,6 +41,10 @@ pub(super) struct World {
     pub(super) executor: Arc<Executor>,
     pub(super) store: Mutex<MemoryStore>,
     pub(super) view: Mutex<View>,
+    pub(super) peers: Mutex<Peers>,
+    pub(super) outside: Mutex<Outside>,
+    pub(super) deliveries: Mutex<Deliveries>,
+    pub(super) panics: Postponed,
     ids: AtomicU64,
 }
 
@@ -54,6 +65,10 @@ impl World {
             executor: Arc::new(Executor::new(BEGIN_MILLIS)),
             store: Mutex::default(),
             view: Mutex::new(view),
+            peers: Mutex::default(),
+            outside: Mutex::default(),
+            deliveries: Mutex::default(),
+            panics: Postponed::default(),
             ids: AtomicU64::new(1),
         }
     }
@@ -61,6 +76,11 @@ impl World {
     /// Whether a feature is on; `None` where it is neither set nor declared.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         lock(&self.view).flags.get(name).or_else(|| self.manifest.features.get(name)).copied()
+    }
+
+    fn check_store(&self) -> Result<(), RawFailure> {
+        let is_away = lock(&self.store).is_away;
+        if is_away { Err(failure(FAILURE_STORE_UNAVAILABLE, "the store is unavailable")) } else { Ok(()) }
     }
 
     /// A UUID version 7 that is the same in each run: the clock's time, then a count.
@@ -80,13 +100,14 @@ impl World {
 pub(super) struct FakeHost {
     world: Arc<World>,
     tasks: Arc<Tasks>,
+    instance: u64,
     tenant: String,
 }
 
 impl FakeHost {
-    pub(super) fn new(world: &Arc<World>, tasks: &Arc<Tasks>) -> Self {
+    pub(super) fn new(world: &Arc<World>, tasks: &Arc<Tasks>, instance: u64) -> Self {
         let tenant = lock(&world.view).tenant.clone();
-        Self { world: Arc::clone(world), tasks: Arc::clone(tasks), tenant }
+        Self { world: Arc::clone(world), tasks: Arc::clone(tasks), instance, tenant }
     }
 }
 
@@ -113,9 +134,7 @@ impl RawHost for FakeHost {
 
     fn store(&self, op: RawStoreOp) -> RawLater<RawStoreAnswer> {
         let answer = lock(&self.world.store).act(&self.world.manifest, op);
-        // A real store answers later. Requests that run together take turns here, so that what they do to each
-        // other in between is seen.
-        RawLater::Pending(AfterOthers { answer: Some(RResult::from(answer)), waited: false }.into_ffi())
+        RawLater::Pending(after_others(move || RResult::from(answer)).into_ffi())
     }
 
     fn blocking(&self, job: JobBox) -> FfiFuture<RResult<(), RawFailure>> {
@@ -138,21 +157,57 @@ impl RawHost for FakeHost {
     }
 
     fn call(&self, call: RawCall) -> FfiFuture<RResult<ROption<RawAnswer>, RawFailure>> {
-        drop(call);
-        std::future::ready(RResult::RErr(crate::abi::unsupported("call", "1.0"))).into_ffi()
+        let read = calls::read(&self.world, self.instance, call);
+        let world = Arc::clone(&self.world);
+        let answered = move || {
+            let Some((answerer, request)) = read? else { return Ok(ROption::RNone) };
+            let who = format!("module `{}`", request.module);
+            world.panics.ask(&answerer, &request, &who).map(ROption::RSome)
+        };
+        after_others(move || RResult::from(answered())).into_ffi()
     }
 
     fn fetch(&self, fetch: RawFetch) -> FfiFuture<RResult<RawAnswer, RawFailure>> {
-        drop(fetch);
-        std::future::ready(RResult::RErr(crate::abi::unsupported("fetch", "1.0"))).into_ffi()
+        let world = Arc::clone(&self.world);
+        let answered = move || {
+            let (answerer, request) = outside::read(&world, fetch)?;
+            world.panics.ask(&answerer, &request, &format!("`{}`", request.host))
+        };
+        after_others(move || RResult::from(answered())).into_ffi()
     }
 
-    fn publish(&self, _: RStr<'_>, _: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
-        std::future::ready(RResult::RErr(crate::abi::unsupported("publish", "1.0"))).into_ffi()
+    fn publish(&self, name: RStr<'_>, body: RVec<u8>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (world, name) = (Arc::clone(&self.world), name.as_str().to_owned());
+        let publish = move || {
+            if !world.manifest.publishes.contains(&name) {
+                let text = format!("event `{name}` is not listed under `publishes` in the manifest");
+                return Err(failure(FAILURE_MISUSE, text));
+            }
+            world.check_store()?;
+            // What module-api has written is JSON.
+            let payload = serde_json::from_slice(&body).unwrap_or_default();
+            lock(&world.deliveries).published.push((name, payload));
+            Ok(())
+        };
+        after_others(move || RResult::from(publish())).into_ffi()
     }
 
-    fn wake(&self, _: RStr<'_>, _: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
-        std::future::ready(RResult::RErr(crate::abi::unsupported("wake", "1.0"))).into_ffi()
+    fn wake(&self, key: RStr<'_>, at: ROption<i64>) -> FfiFuture<RResult<(), RawFailure>> {
+        let (world, key) = (Arc::clone(&self.world), key.as_str().to_owned());
+        let wake = move || {
+            if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+                let text = format!("the key of a wake-up has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
+                return Err(failure(FAILURE_MISUSE, text));
+            }
+            world.check_store()?;
+            let mut deliveries = lock(&world.deliveries);
+            match at {
+                ROption::RSome(at) => deliveries.set_wake(&key, at),
+                ROption::RNone => deliveries.cancel_wake(&key),
+            }
+            Ok(())
+        };
+        after_others(move || RResult::from(wake())).into_ffi()
     }
 
     fn sleep(&self, millis: u64) -> FfiFuture<()> {
@@ -168,26 +223,19 @@ impl RawHost for FakeHost {
     }
 }
 
-/// An answer that lets everything else go first, once.
-struct AfterOthers<T> {
-    answer: Option<T>,
-    waited: bool,
-}
-
-// The answer is moved out, never pinned.
-impl<T> Unpin for AfterOthers<T> {}
-
-impl Future for AfterOthers<RawStoreAnswer> {
-    type Output = RawStoreAnswer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RawStoreAnswer> {
-        if !std::mem::replace(&mut self.waited, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+/// Answers after everything else has gone on, once. A real host answers later too: requests that run together take
+/// turns here, so that what they do to each other in between is seen.
+async fn after_others<T>(answer: impl FnOnce() -> T) -> T {
+    let mut has_waited = false;
+    let others = poll_fn(move |cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
         }
-        let ended = || RResult::RErr(failure(FAILURE_INTERNAL, "a future was polled after it had ended"));
-        Poll::Ready(self.answer.take().unwrap_or_else(ended))
-    }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    others.await;
+    answer()
 }
 
 struct Slot {
