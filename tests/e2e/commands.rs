@@ -25,12 +25,12 @@ fn shows(host: &Host, arguments: &[&str], texts: &[&str]) -> Value {
 #[test]
 fn modules_are_listed_shown_and_ordered() {
     let host = start();
-    let listed = shows(&host, &["modules", "list"], &["MODULE", "hr-core", "tasks", "1.0.0", "running", "available"]);
+    let listed = shows(&host, &["modules", "list"], &["MODULE", "hr-core", "tasks", "1.1.0", "running", "available"]);
     assert_eq!(listed["modules"].as_array().unwrap().len(), 2);
     let shown =
-        shows(&host, &["modules", "show", "tasks"], &["tasks 1.0.0", "hr-core ^1.0", "GET /api/v1/tasks/items"]);
+        shows(&host, &["modules", "show", "tasks"], &["tasks 1.1.0", "hr-core ^1.1", "GET /api/v1/tasks/items"]);
     assert_eq!(shown["versions"][0]["manifest"]["pricing"]["monthly-price"], "29.99", "exact decimals are texts");
-    let tree = shows(&host, &["modules", "tree", "tasks"], &["tasks 1.0.0\n  hr-core ^1.0"]);
+    let tree = shows(&host, &["modules", "tree", "tasks"], &["tasks 1.1.0\n  hr-core ^1.1"]);
     assert_eq!(tree["requires"], json!(["hr-core"]));
     let order = shows(&host, &["modules", "order", "tasks", "hr-core"], &["hr-core\ntasks\n"]);
     assert_eq!(order["order"], json!(["hr-core", "tasks"]));

@@ -3,10 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Host, Setup};
+use crate::harness::{Answer, Host, Setup, until};
 
 const ITEMS: &str = "/api/v1/tasks/items";
 const IMPORT: &str = "/api/v1/tasks/items/import";
+/// What a killed host has begun is done again soon enough for a test.
+const QUICK: &str =
+    "[limits.modules.hr-core]\ndeadline = \"1s\"\n[deliveries]\nclaim = \"2s\"\nlook-every = \"20ms\"\n";
+const EMPLOYEES: &str = "/api/v1/hr/employees";
 const REPORT: &str = "/api/v1/tasks/report";
 
 fn start() -> Host {
@@ -17,6 +21,12 @@ fn start() -> Host {
 
 fn make(host: &Host, task: Value) -> Value {
     host.of("acme", "POST", ITEMS).json(&task).send().expect(201)
+}
+
+/// A new employee; returns their id.
+fn employ(host: &Host, name: &str, email: &str) -> String {
+    let made = host.of("acme", "POST", EMPLOYEES).json(&json!({"name": name, "email": email})).send().expect(201);
+    made["id"].as_str().unwrap().to_owned()
 }
 
 fn import(host: &Host, csv: &str) -> Answer {
@@ -89,16 +99,20 @@ fn an_unknown_module_is_named() {
 #[test]
 fn tasks_are_filtered_ordered_and_paged() {
     let host = start();
-    make(&host, json!({"title": "Paint", "due": "2026-12-03", "assignee": "ada"}));
+    let ada = employ(&host, "Ada Lovelace", "ada@example.com");
+    employ(&host, "Alan Turing", "alan@example.com");
+    make(&host, json!({"title": "Paint", "due": "2026-12-03", "assignee": "Ada@example.com"}));
     make(&host, json!({"title": "Write", "due": "2026-12-01", "status": "done"}));
-    make(&host, json!({"title": "Read", "assignee": "alan", "status": "in-progress"}));
-    make(&host, json!({"title": "Sleep", "due": "2026-11-30", "assignee": "ada"}));
+    make(&host, json!({"title": "Read", "assignee": "alan@example.com", "status": "in-progress"}));
+    make(&host, json!({"title": "Sleep", "due": "2026-11-30", "assignee": ada}));
     assert_eq!(titles(&host, ""), ["Paint", "Write", "Read", "Sleep"]);
     assert_eq!(titles(&host, "order=-created"), ["Sleep", "Read", "Write", "Paint"]);
-    assert_eq!(titles(&host, "assignee=ada"), ["Paint", "Sleep"]);
+    assert_eq!(titles(&host, "assignee=ada@example.com"), ["Paint", "Sleep"]);
+    assert_eq!(titles(&host, &format!("assignee={ada}")), ["Paint", "Sleep"]);
+    assert!(titles(&host, "assignee=nobody@example.com").is_empty());
     assert_eq!(titles(&host, "status=done"), ["Write"]);
     assert_eq!(titles(&host, "due_from=2026-12-01&due_before=2026-12-04"), ["Write", "Paint"]);
-    assert_eq!(titles(&host, "order=due&assignee=ada"), ["Sleep", "Paint"]);
+    assert_eq!(titles(&host, "order=due&assignee=ada@example.com"), ["Sleep", "Paint"]);
     let first = host.get("acme", &format!("{ITEMS}?limit=3")).expect(200);
     let rest = format!("limit=3&cursor={}", first["next"].as_str().unwrap());
     assert_eq!(titles(&host, &rest), ["Sleep"]);
@@ -140,6 +154,88 @@ fn an_import_needs_its_flag_and_takes_all_rows_or_none() {
     assert_eq!(titles(&host, "").len(), 2);
     host.tenon(&["flags", "unset", "acme", "bulk-import"]).succeeds();
     import(&host, csv).refuses(403, "FEATURE_NOT_ENABLED", "Feature bulk-import is not enabled");
+}
+
+#[test]
+fn only_an_employee_can_be_asked_to_do_something() {
+    let host = start();
+    let ada = employ(&host, "Ada Lovelace", "ada@example.com");
+    let made = make(&host, json!({"title": "Paint", "assignee": "ADA@example.com"}));
+    assert_eq!((&made["assignee"], &made["assignee_name"]), (&json!(ada), &json!("Ada Lovelace")));
+    for (nobody, shown) in [("bob", "bob"), ("ada@example.co", "ada@example.co"), (" a/b?c%2F ", "a/b?c%2F")] {
+        let refused = host.of("acme", "POST", ITEMS).json(&json!({"title": "Sell", "assignee": nobody})).send();
+        refused.refuses(422, "tasks:assignee-unknown", &format!("there is no employee {shown}"));
+    }
+    let place = format!("{ITEMS}/{}", made["id"].as_str().unwrap());
+    let put = |body: Value| host.of("acme", "PUT", &place).json(&body).send();
+    put(json!({"title": "Paint", "assignee": "bob"})).refuses(
+        422,
+        "tasks:assignee-unknown",
+        "there is no employee bob",
+    );
+    assert_eq!(put(json!({"title": "Paint", "assignee": ada})).expect(200)["assignee_name"], "Ada Lovelace");
+    assert_eq!(put(json!({"title": "Paint"})).expect(200)["assignee"], Value::Null);
+
+    host.tenon(&["flags", "set", "acme", "bulk-import=true"]).succeeds();
+    let refused = import(&host, "title,assignee\nA,bob\nB,ada@example.com\nC,\nD,bob\nE,eve\n");
+    let text = "nothing was imported; line 2: there is no employee bob; line 5: there is no employee bob; \
+                line 6: there is no employee eve";
+    refused.refuses(422, "tasks:assignee-unknown", text);
+    assert_eq!(titles(&host, "").len(), 1);
+    assert_eq!(import(&host, &format!("title,assignee\nA,{ada}\nB,ada@example.com\n")).expect(200)["imported"], 2);
+    assert_eq!(titles(&host, "assignee=ada@example.com"), ["A", "B"]);
+    host.stop();
+}
+
+#[test]
+fn nothing_is_asked_of_an_employee_who_is_gone() {
+    // More than the store gives on one page.
+    const TASKS: usize = 230;
+    let host = start();
+    let ada = employ(&host, "Ada Lovelace", "ada@example.com");
+    let alan = employ(&host, "Alan Turing", "alan@example.com");
+    host.tenon(&["flags", "set", "acme", "bulk-import=true"]).succeeds();
+    let rows = "Paint,ada@example.com\n".repeat(TASKS);
+    import(&host, &format!("title,assignee\n{rows}Write,{alan}\n")).expect(200);
+    let place = format!("{EMPLOYEES}/{ada}");
+    let stale = host.of("acme", "DELETE", &place).header("if-match", "\"7\"").send();
+    assert_eq!(stale.json()["code"], "hr-core:revision-mismatch");
+    assert_eq!(host.of("acme", "DELETE", &place).send().status, 204);
+    assert_eq!(host.of("acme", "DELETE", &place).send().json()["code"], "hr-core:employee-not-found");
+    until("all tasks are taken from her", || titles(&host, &format!("assignee={ada}&limit=1")).is_empty());
+    assert_eq!(titles(&host, &format!("assignee={alan}")), ["Write"]);
+    let first = host.get("acme", &format!("{ITEMS}?limit=1")).expect(200);
+    assert_eq!((&first["items"][0]["title"], &first["items"][0]["assignee"]), (&json!("Paint"), &Value::Null));
+    // Her address is free again, and what is new is not taken from whoever has it now.
+    let second = employ(&host, "Ada Two", "ada@example.com");
+    let made = make(&host, json!({"title": "Sell", "assignee": "ada@example.com"}));
+    assert_eq!(made["assignee"], json!(second));
+    assert_eq!(titles(&host, "assignee=ada@example.com"), ["Sell"]);
+    host.stop();
+}
+
+#[test]
+fn an_employee_is_gone_everywhere_even_if_the_host_is_killed_meanwhile() {
+    let mut host = Setup::with(&["hr-core", "tasks"]).config(QUICK).start();
+    host.tenant("acme", &["hr-core", "tasks"]);
+    for round in 0..10 {
+        let email = format!("ada{round}@example.com");
+        let ada = employ(&host, "Ada Lovelace", &email);
+        make(&host, json!({"title": "Paint", "assignee": email}));
+        let (ask, place) = (host.of("acme", "DELETE", &format!("{EMPLOYEES}/{ada}")), format!("{EMPLOYEES}/{ada}"));
+        let asked = std::thread::spawn(move || ask.try_send());
+        // Somewhere between the first write and the last; later in each round.
+        let begun = std::time::Instant::now();
+        until("a moment has passed", || begun.elapsed() > std::time::Duration::from_micros(round * 700));
+        host = host.killed_and_started();
+        drop(asked.join().expect("the request ends"));
+        if host.get("acme", &place).status == 404 {
+            until("her task is nobody's", || titles(&host, &format!("assignee={ada}")).is_empty());
+        } else {
+            assert_eq!(titles(&host, &format!("assignee={ada}")), ["Paint"], "she stays");
+        }
+    }
+    host.stop();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenon_host::loader::{
     Answer, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall, ServiceFuture,
     StoreAction, StoreAnswer, StoreOp,
@@ -62,6 +62,14 @@ impl FakeServices {
         let due = wakes.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect::<Vec<_>>();
         wakes.retain(|_, at| *at > now);
         due
+    }
+
+    fn done_soon(&self) -> ServiceFuture<Result<(), Failure>> {
+        let wait = self.sleep(Duration::from_millis(1));
+        Box::pin(async move {
+            wait.await;
+            Ok(())
+        })
     }
 
     fn act(&self, op: StoreOp) -> Result<Documents, Failure> {
@@ -158,6 +166,17 @@ fn find(stored: &Stored, model: &str, query: &Value) -> Documents {
     }
 }
 
+/// What the other real modules would answer: anybody is an employee of hr-core, email-service takes every mail.
+fn peer(call: &ModuleCall) -> Option<Answer> {
+    let body = match (call.module.as_str(), call.path.strip_prefix("/employees/")) {
+        ("hr-core", Some(id)) => json!({"id": id, "name": "Ada Lovelace", "email": "ada@example.com"}),
+        ("email-service", _) => json!({"id": "m1", "status": "queued"}),
+        _ => return None,
+    };
+    let status = if call.method == "POST" { 202 } else { 200 };
+    Some(Answer { status, headers: Vec::new(), body: body.to_string().into_bytes() })
+}
+
 fn refused<T: Send + 'static>(why: String) -> ServiceFuture<Result<T, Failure>> {
     Box::pin(std::future::ready(Err(Failure::new(FailureKind::Unreachable, why))))
 }
@@ -203,15 +222,19 @@ impl HostServices for FakeServices {
     }
 
     fn call(&self, call: ModuleCall) -> ServiceFuture<Result<Option<Answer>, Failure>> {
-        refused(format!("there is no module `{}` here", call.module))
+        let answer = peer(&call);
+        Box::pin(std::future::ready(answer.map(Some).ok_or_else(|| {
+            Failure::new(FailureKind::Unreachable, format!("there is no module `{}` here", call.module))
+        })))
     }
 
     fn fetch(&self, fetch: Fetch) -> ServiceFuture<Result<Answer, Failure>> {
         refused(format!("there is no world outside, not even `{}`", fetch.url))
     }
 
-    fn publish(&self, _: Option<ClaimToken>, name: String, _: Vec<u8>) -> ServiceFuture<Result<(), Failure>> {
-        refused(format!("nobody listens to `{name}` here"))
+    /// Nobody listens.
+    fn publish(&self, _: Option<ClaimToken>, _: String, _: Vec<u8>) -> ServiceFuture<Result<(), Failure>> {
+        self.done_soon()
     }
 
     fn wake(&self, _: Option<ClaimToken>, key: String, at: Option<i64>) -> ServiceFuture<Result<(), Failure>> {

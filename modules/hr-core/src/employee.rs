@@ -87,12 +87,14 @@ fn check_email(email: &str) -> Result<(), &'static str> {
 pub(crate) struct StoredEmployee {
     pub(crate) name: String,
     /// The name folded: searched by prefix, and the order of listings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) name_key: String,
     /// The last word of `name_key` where it has several, so that people are found by family name too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     family_key: Option<String>,
-    email: String,
+    pub(crate) email: String,
     /// The address folded: unique in the tenant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     email_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) department: Option<String>,
@@ -100,6 +102,9 @@ pub(crate) struct StoredEmployee {
     title: Option<String>,
     created_at: i64,
     updated_at: i64,
+    /// Set when the employee was deleted, until everybody who must know has been told; see `leaving`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leaving: bool,
 }
 
 impl StoredEmployee {
@@ -117,6 +122,24 @@ impl StoredEmployee {
             title,
             created_at: now,
             updated_at: now,
+            leaving: false,
+        }
+    }
+
+    /// What stays of an employee who was deleted, for a moment: who it was. Without the searched fields they are in
+    /// no listing and no department, and their address is free.
+    pub(crate) fn left(&self, now: i64) -> Self {
+        Self {
+            name: self.name.clone(),
+            name_key: String::new(),
+            family_key: None,
+            email: self.email.clone(),
+            email_key: String::new(),
+            department: None,
+            title: None,
+            created_at: self.created_at,
+            updated_at: now,
+            leaving: true,
         }
     }
 
@@ -246,6 +269,17 @@ mod tests {
                 "created_at": 5, "updated_at": 9,
             })
         );
+    }
+
+    #[test]
+    fn who_has_left_is_in_no_index() {
+        let new = check(json!({"name": "Ann Lee", "email": "a@b.c", "title": "Boss", "department": "d1"})).unwrap();
+        let left = to_value(StoredEmployee::new(new, 5).left(9)).unwrap();
+        assert_eq!(
+            left,
+            json!({"name": "Ann Lee", "email": "a@b.c", "created_at": 5, "updated_at": 9, "leaving": true})
+        );
+        assert!(from_value::<StoredEmployee>(left).unwrap().leaving);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The handlers of `/employees`. Why a department is looked at twice is told in `membership`.
+//! The handlers of `/employees`. Why a department is looked at twice is told in `membership`, how an employee is
+//! deleted in `leaving`.
 
 use module_api::{
     prelude::*,
@@ -8,6 +9,7 @@ use module_api::{
 use crate::{
     BASE, HrCore, WRITE_ATTEMPTS,
     employee::{EmployeeBody, StoredEmployee, email_taken_or, view},
+    leaving::NotLetGo,
     membership::Before,
     search::{EMPLOYEE_FILTERS, EmployeeSearch, Phase, Place, can_be_an_id},
     too_many_writers,
@@ -119,17 +121,18 @@ impl HrCore {
         Err(too_many_writers())
     }
 
-    /// `DELETE /employees/{id}`
+    /// `DELETE /employees/{id}`: publishes `employee.deleted`.
     pub(crate) async fn delete_employee(&self, request: Request) -> Result<Response> {
         let condition = IfMatch::read(request.header("if-match"))?;
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.employee(request.param("id")).await?;
             condition.admit(found.revision)?;
-            match self.employees.delete(&found.id, found.revision).await {
+            match self.let_go(&found, request.deadline_millis()).await {
                 Ok(()) => return Ok(Response::no_content()),
-                Err(StoreError::Revision) => {}
-                Err(StoreError::Missing) => return Err(employee_not_found(&found.id)),
-                Err(other) => return Err(other.into()),
+                Err(NotLetGo::Store(StoreError::Revision)) => {}
+                Err(NotLetGo::Store(StoreError::Missing)) => return Err(employee_not_found(&found.id)),
+                Err(NotLetGo::Store(other)) => return Err(other.into()),
+                Err(NotLetGo::Service(other)) => return Err(other.into()),
             }
         }
         Err(too_many_writers())
@@ -137,6 +140,6 @@ impl HrCore {
 
     async fn employee(&self, id: &str) -> Result<Document<StoredEmployee>> {
         let found = if can_be_an_id(id) { self.employees.get(id).await? } else { None };
-        found.ok_or_else(|| employee_not_found(id))
+        found.filter(|found| !found.value.leaving).ok_or_else(|| employee_not_found(id))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Reading order: `department` and `employee` say what is stored, what a client may send and what it sees;
 //! `search` turns the parameters of a listing into questions to the store; the two `*_routes` files are the
-//! handlers, and `membership` keeps the two kinds of document in agreement. What is left are small parts that
-//! both share.
+//! handlers, `membership` keeps the two kinds of document in agreement, and `leaving` tells other modules that an
+//! employee is gone. What is left are small parts that both share.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod department;
 mod department_routes;
 mod employee;
 mod employee_routes;
+mod leaving;
 mod membership;
 mod search;
 mod text;
@@ -52,6 +53,10 @@ impl Module for HrCore {
             .get("/employees/{id}", Self::show_employee)
             .put("/employees/{id}", Self::replace_employee)
             .delete("/employees/{id}", Self::delete_employee);
+    }
+
+    async fn on_wake(&self, key: String) -> Result<()> {
+        self.finish_leaving(&key).await
     }
 }
 

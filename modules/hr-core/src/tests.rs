@@ -1,5 +1,7 @@
 //! What a client of hr-core sees, from request to answer.
 
+use std::time::Duration;
+
 use module_api::testing::{TestHost, Value, conformance, json};
 
 use crate::HrCore;
@@ -98,4 +100,57 @@ fn people_are_found_by_the_beginning_of_first_and_last_name_page_by_page() {
         path = format!("/employees?name=le&limit=1&cursor={next}");
     }
     assert_eq!(found, ["Lena Leigh", "Leo Ray", "Ann Lee"]);
+}
+
+#[test]
+fn whoever_is_deleted_is_told_of_once_they_are_gone() {
+    let host = host();
+    let sales = department(&host, "Sales");
+    let body = json!({"name": "Ada Lovelace", "email": "ada@example.com", "department": sales});
+    let made = host.post("/employees", &body).expect(201);
+    let place = made.header("location").unwrap();
+    let stale = host.request("DELETE", place).header("if-match", "\"7\"").send();
+    assert_eq!((stale.status, stale.code()), (412, "hr-core:revision-mismatch"));
+    assert!(host.published().is_empty(), "nobody is told of what did not happen");
+
+    host.delete(place).expect(204);
+    let id = &made.json::<Value>()["id"];
+    let told = json!({"id": id, "name": "Ada Lovelace", "email": "ada@example.com"});
+    assert_eq!(host.published(), [("employee.deleted".to_owned(), told)]);
+    assert!(host.stored("Employee").is_empty());
+    assert!(host.wakes().is_empty(), "nothing is left to do");
+    assert_eq!(host.delete(place).code(), "hr-core:employee-not-found");
+}
+
+#[test]
+fn a_deletion_that_is_refused_after_it_began_tells_nobody() {
+    let host = host();
+    let body = json!({"name": "Ada Lovelace", "email": "ada@example.com"});
+    let made = host.post("/employees", &body).expect(201);
+    let place = made.header("location").unwrap();
+    let rename = host.request("PUT", place).json(&json!({"name": "Ada King", "email": "ada@example.com"}));
+    let delete = host.request("DELETE", place).header("if-match", "\"1\"");
+    // Both read before either writes.
+    let answers = host.together([delete, rename]);
+    assert_eq!((answers[0].status, answers[1].status), (412, 200));
+    assert_eq!(host.wakes().len(), 1);
+    host.advance(Duration::from_secs(60));
+    assert!(host.wakes().is_empty() && host.dead_letters().is_empty());
+    assert!(host.published().is_empty());
+    assert_eq!(host.get(place).json::<Value>()["name"], "Ada King");
+}
+
+#[test]
+fn who_is_leaving_is_gone_for_everybody() {
+    let host = host();
+    let left = json!({"name": "Alan", "email": "alan@x.org", "created_at": 0, "updated_at": 0, "leaving": true});
+    host.store("Employee", "e1", &left);
+    for method in ["GET", "DELETE"] {
+        assert_eq!(host.request(method, "/employees/e1").send().code(), "hr-core:employee-not-found");
+    }
+    let body = json!({"name": "Alan Two", "email": "alan@x.org"});
+    assert_eq!(host.put("/employees/e1", &body).code(), "hr-core:employee-not-found");
+    assert!(names(&host.get("/employees").json()).is_empty());
+    assert!(names(&host.get("/employees?email=alan@x.org").json()).is_empty());
+    host.post("/employees", &body).expect(201);
 }

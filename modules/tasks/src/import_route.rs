@@ -1,10 +1,13 @@
 //! The handler of `/items/import`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use module_api::prelude::*;
 use serde::Serialize;
 
 use crate::{
     Tasks,
+    assignee::{Employee, assignee_unknown, no_employee},
     import::{self, Row},
     task::StoredTask,
 };
@@ -27,6 +30,7 @@ impl Tasks {
     /// where it fails in between, the answer says which rows are in.
     pub(crate) async fn import(&self, request: Request) -> Result<Response> {
         let rows = import::read(request.text()?)?;
+        let assignees = self.assignees(&request, &rows).await?;
         let total = rows.len();
         let first_number = self.take_numbers(total as u64).await?;
         let mut items = Vec::with_capacity(total);
@@ -35,7 +39,8 @@ impl Tasks {
             if !items.is_empty() && now + RESERVE_MILLIS > request.deadline_millis() {
                 return Err(incomplete(items.len(), total, line, "time ran out"));
             }
-            let task = StoredTask::new(number, fields, request.user(), now);
+            let assignee = fields.assignee.as_ref().and_then(|sent| assignees.get(sent));
+            let task = StoredTask::new(number, fields, assignee, request.user(), now);
             let id = self.tenant.random_id();
             match self.tasks.insert(&id, &task).await {
                 Ok(_) => items.push(id),
@@ -47,6 +52,27 @@ impl Tasks {
             }
         }
         Response::json(&Imported { imported: items.len(), items })
+    }
+
+    /// Who the rows assign tasks to, by what they say; each is looked up once.
+    ///
+    /// # Errors
+    ///
+    /// 422 `assignee-unknown` with the lines of all who are no employees.
+    async fn assignees(&self, request: &Request, rows: &[Row]) -> Result<BTreeMap<String, Employee>> {
+        let sent: BTreeSet<&String> = rows.iter().filter_map(|row| row.fields.assignee.as_ref()).collect();
+        let (mut known, all) = (BTreeMap::new(), sent.len());
+        for assignee in sent {
+            known.extend(self.employee(request, assignee).await?.map(|employee| (assignee.clone(), employee)));
+        }
+        if known.len() == all {
+            return Ok(known);
+        }
+        let told = rows.iter().filter_map(|Row { line, fields }| {
+            let unknown = fields.assignee.as_ref().filter(|sent| !known.contains_key(*sent))?;
+            Some(format!("line {line}: {}", no_employee(unknown)))
+        });
+        Err(assignee_unknown(format!("nothing was imported; {}", told.collect::<Vec<_>>().join("; "))))
     }
 }
 

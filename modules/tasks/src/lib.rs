@@ -2,11 +2,14 @@
 //!
 //! Reading order: `task` says what is stored, what a client may send and what it sees; `task_routes` are the
 //! handlers of single tasks, `filter` what a listing can be asked for, `numbering` how tasks get their
-//! numbers. `import` reads CSV, `report` counts. The rest are small parts.
+//! numbers. `assignee` asks hr-core who somebody is, `farewell` hears that they are gone. `import` reads CSV, `report`
+//! counts. The rest are small parts.
 
 #![forbid(unsafe_code)]
 
+mod assignee;
 mod dates;
+mod farewell;
 mod filter;
 mod import;
 mod import_route;
@@ -31,6 +34,9 @@ const BASE: &str = "/api/v1/tasks";
 /// means that somebody else's write went through.
 const WRITE_ATTEMPTS: u32 = 16;
 
+/// The largest page the store gives.
+const PAGE: usize = 200;
+
 struct Tasks {
     tenant: Tenant,
     tasks: Collection<StoredTask>,
@@ -51,6 +57,14 @@ impl Module for Tasks {
             .put("/items/{id}", Self::replace)
             .delete("/items/{id}", Self::delete)
             .get("/report", Self::report);
+    }
+
+    async fn on_event(&self, event: Event) -> Result<()> {
+        self.employee_deleted(&event).await
+    }
+
+    async fn on_wake(&self, key: String) -> Result<()> {
+        self.look_again(&key).await
     }
 }
 

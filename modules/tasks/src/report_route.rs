@@ -2,10 +2,7 @@
 
 use module_api::prelude::*;
 
-use crate::{Tasks, report::Report};
-
-/// The largest page the store gives.
-const PAGE: usize = 200;
+use crate::{PAGE, Tasks, report::Report};
 
 impl Tasks {
     /// `GET /report`: over all tasks, page by page; a task that is written meanwhile may be counted as it was

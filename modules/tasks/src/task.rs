@@ -4,6 +4,7 @@ use module_api::{prelude::*, rest::Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    assignee::Employee,
     dates::{Day, rfc3339},
     status::Status,
 };
@@ -32,8 +33,8 @@ pub(crate) struct TaskFields {
     description: Option<String>,
     status: Option<Status>,
     due: Option<Day>,
-    /// An employee's id or e-mail address, as sent: whether there is such an employee is not looked up.
-    assignee: Option<String>,
+    /// An employee's id or e-mail address, as sent; `assignee` looks them up.
+    pub(crate) assignee: Option<String>,
 }
 
 impl TaskBody {
@@ -80,8 +81,12 @@ pub(crate) struct StoredTask {
     pub(crate) status: Status,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) due: Option<Day>,
+    /// The employee's id. Version 1.0 stored what was sent, which may be an address or nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    assignee: Option<String>,
+    pub(crate) assignee: Option<String>,
+    /// What the employee was called when the task was assigned; absent in tasks of version 1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assignee_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_by: Option<String>,
     created_at: i64,
@@ -93,8 +98,15 @@ pub(crate) struct StoredTask {
 
 impl StoredTask {
     /// A task that begins now; open where its status was left out.
-    pub(crate) fn new(number: u64, fields: TaskFields, created_by: Option<&str>, now: i64) -> Self {
-        let TaskFields { title, description, status, due, assignee } = fields;
+    pub(crate) fn new(
+        number: u64,
+        fields: TaskFields,
+        assignee: Option<&Employee>,
+        created_by: Option<&str>,
+        now: i64,
+    ) -> Self {
+        let TaskFields { title, description, status, due, assignee: _ } = fields;
+        let (assignee, assignee_name) = who(assignee);
         let status = status.unwrap_or(Status::Open);
         Self {
             number,
@@ -103,6 +115,7 @@ impl StoredTask {
             status,
             due,
             assignee,
+            assignee_name,
             created_by: created_by.map(str::to_owned),
             created_at: now,
             updated_at: now,
@@ -111,14 +124,39 @@ impl StoredTask {
     }
 
     /// The same task with other fields. What is left out is cleared, but for the status, which can't be
-    /// empty and stays.
-    pub(crate) fn replaced_by(&self, fields: &TaskFields, now: i64) -> Self {
-        let TaskFields { title, description, status, due, assignee } = fields.clone();
+    /// empty and stays. Without a new `assignee`, one that was sent is the one that the task has.
+    pub(crate) fn replaced_by(&self, fields: &TaskFields, assignee: Option<&Employee>, now: i64) -> Self {
+        let TaskFields { title, description, status, due, assignee: sent } = fields.clone();
+        let (assignee, assignee_name) = match (assignee, sent) {
+            (None, Some(_)) => (self.assignee.clone(), self.assignee_name.clone()),
+            (new, _) => who(new),
+        };
         let status = status.unwrap_or(self.status);
         let completed_at = (status == Status::Done).then(|| self.completed_at.unwrap_or(now));
         let created_by = self.created_by.clone();
-        Self { title, description, status, due, assignee, created_by, updated_at: now, completed_at, ..*self }
+        Self {
+            title,
+            description,
+            status,
+            due,
+            assignee,
+            assignee_name,
+            created_by,
+            updated_at: now,
+            completed_at,
+            ..*self
+        }
     }
+
+    /// The same task, assigned to somebody else or nobody.
+    pub(crate) fn given_to(&self, employee: Option<&Employee>, now: i64) -> Self {
+        let (assignee, assignee_name) = who(employee);
+        Self { assignee, assignee_name, updated_at: now, ..self.clone() }
+    }
+}
+
+fn who(employee: Option<&Employee>) -> (Option<String>, Option<String>) {
+    employee.map(|employee| (employee.id.clone(), employee.name.clone())).unzip()
 }
 
 /// A task as a client sees it.
@@ -134,6 +172,8 @@ pub(crate) struct TaskView<'a> {
     due: Option<Day>,
     #[serde(skip_serializing_if = "Option::is_none")]
     assignee: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignee_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by: Option<&'a str>,
     created_at: String,
@@ -153,6 +193,7 @@ pub(crate) fn view<'a>(id: &'a str, revision: u64, stored: &'a StoredTask) -> Ta
         status: stored.status,
         due: stored.due,
         assignee: stored.assignee.as_deref(),
+        assignee_name: stored.assignee_name.as_deref(),
         created_by: stored.created_by.as_deref(),
         created_at: rfc3339(stored.created_at),
         updated_at: rfc3339(stored.updated_at),
@@ -172,8 +213,15 @@ mod tests {
         body.checked().map_err(|error| error.to_string())
     }
 
+    fn bo() -> Employee {
+        from_value(json!({"id": "e1", "name": "Bo Ek", "email": "bo@x.y"})).unwrap()
+    }
+
+    /// A task that is Bo's where its body has an assignee.
     fn task(body: serde_json::Value) -> StoredTask {
-        StoredTask::new(7, fields(body).unwrap(), Some("ann"), 1_000)
+        let fields = fields(body).unwrap();
+        let assignee = fields.assignee.as_ref().map(|_| bo());
+        StoredTask::new(7, fields, assignee.as_ref(), Some("ann"), 1_000)
     }
 
     #[test]
@@ -210,7 +258,7 @@ mod tests {
             to_value(view("t1", 2, &stored)).unwrap(),
             json!({
                 "id": "t1", "number": 7, "title": "Paint", "status": "done", "due": "2026-11-30",
-                "assignee": "bo@x.y", "created_by": "ann", "created_at": time, "updated_at": time,
+                "assignee": "e1", "assignee_name": "Bo Ek", "created_by": "ann", "created_at": time, "updated_at": time,
                 "completed_at": time, "revision": 2,
             })
         );
@@ -219,18 +267,32 @@ mod tests {
     #[test]
     fn completion_is_dated_once_and_forgotten_when_reopened() {
         let open = task(json!({"title": "Paint"}));
-        let done = open.replaced_by(&fields(json!({"title": "Paint", "status": "done"})).unwrap(), 2_000);
+        let done = open.replaced_by(&fields(json!({"title": "Paint", "status": "done"})).unwrap(), None, 2_000);
         assert_eq!(done.completed_at, Some(2_000));
-        let renamed = done.replaced_by(&fields(json!({"title": "Paint it"})).unwrap(), 3_000);
+        let renamed = done.replaced_by(&fields(json!({"title": "Paint it"})).unwrap(), None, 3_000);
         assert_eq!((renamed.status, renamed.completed_at, renamed.updated_at), (Status::Done, Some(2_000), 3_000));
-        let reopened = renamed.replaced_by(&fields(json!({"title": "Paint", "status": "open"})).unwrap(), 4_000);
+        let reopened = renamed.replaced_by(&fields(json!({"title": "Paint", "status": "open"})).unwrap(), None, 4_000);
         assert_eq!(reopened.completed_at, None);
+    }
+
+    #[test]
+    fn an_assignee_who_is_sent_back_stays_and_another_one_comes_by_id() {
+        let old: StoredTask = from_value(json!({
+            "number": 1, "title": "t", "status": "open", "assignee": "somebody", "created_at": 0, "updated_at": 0,
+        }))
+        .unwrap();
+        let same = fields(json!({"title": "t", "assignee": "somebody"})).unwrap();
+        assert_eq!(old.replaced_by(&same, None, 1).assignee.as_deref(), Some("somebody"));
+        let bos = old.replaced_by(&same, Some(&bo()), 1);
+        assert_eq!((bos.assignee.as_deref(), bos.assignee_name.as_deref()), (Some("e1"), Some("Bo Ek")));
+        let nobodys = bos.given_to(None, 2);
+        assert_eq!((nobodys.assignee, nobodys.assignee_name, nobodys.updated_at), (None, None, 2));
     }
 
     #[test]
     fn replacing_clears_what_is_left_out_and_keeps_the_origin() {
         let old = task(json!({"title": "Paint", "description": "red", "due": "2026-11-30", "assignee": "bo"}));
-        let new = old.replaced_by(&fields(json!({"title": "Paint"})).unwrap(), 2_000);
+        let new = old.replaced_by(&fields(json!({"title": "Paint"})).unwrap(), None, 2_000);
         assert_eq!(
             to_value(new).unwrap(),
             json!({

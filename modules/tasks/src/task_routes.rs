@@ -28,7 +28,11 @@ impl Tasks {
     /// `GET /items?status=&assignee=&due_from=&due_before=&order=&limit=&cursor=`
     pub(crate) async fn list(&self, request: Request) -> Result<Response> {
         let params = Params::read(request.query_pairs(), &FILTERS)?;
-        let found = self.tasks.find(&filter::query(&params)?).await;
+        let mut query = filter::query(&params)?;
+        if let Some(assignee) = params.get("assignee") {
+            query = query.equal("assignee", self.assignee_to_find(&request, assignee.trim()).await?);
+        }
+        let found = self.tasks.find(&query).await;
         let page = found.map_err(|error| cursor_or(error, params.cursor()))?;
         let items = page.documents.iter().map(|found| view(&found.id, found.revision, &found.value)).collect();
         Response::json(&Listing { items, next: page.next })
@@ -38,8 +42,13 @@ impl Tasks {
     pub(crate) async fn create(&self, request: Request) -> Result<Response> {
         let body: TaskBody = request.json()?;
         let fields = body.checked()?;
+        let assignee = match &fields.assignee {
+            Some(sent) => Some(self.assignee(&request, sent).await?),
+            None => None,
+        };
         let number = self.take_numbers(1).await?;
-        let stored = StoredTask::new(number, fields, request.user(), self.tenant.now_millis());
+        let now = self.tenant.now_millis();
+        let stored = StoredTask::new(number, fields, assignee.as_ref(), request.user(), now);
         let id = self.tenant.random_id();
         let revision = self.tasks.insert(&id, &stored).await?;
         let created = Response::created(format!("{BASE}/items/{id}"), &view(&id, revision, &stored))?;
@@ -57,10 +66,17 @@ impl Tasks {
         let body: TaskBody = request.json()?;
         let fields = body.checked()?;
         let condition = IfMatch::read(request.header("if-match"))?;
+        let mut assignee = None;
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.task(request.param("id")).await?;
             condition.admit(found.revision)?;
-            let stored = found.value.replaced_by(&fields, self.tenant.now_millis());
+            // Who has the task already may keep it: a task of version 1.0 says what was sent then.
+            let is_new = fields.assignee != found.value.assignee;
+            if let (None, true, Some(sent)) = (&assignee, is_new, &fields.assignee) {
+                assignee = Some(self.assignee(&request, sent).await?);
+            }
+            let new = assignee.as_ref().filter(|_| is_new);
+            let stored = found.value.replaced_by(&fields, new, self.tenant.now_millis());
             match self.tasks.put(&found.id, &stored, found.revision).await {
                 Ok(revision) => return shown(&found.id, revision, &stored),
                 Err(StoreError::Revision) => {}

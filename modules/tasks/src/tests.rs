@@ -1,11 +1,28 @@
 //! What a client of tasks sees, from request to answer.
 
-use module_api::testing::{TestHost, Value, conformance, json};
+use std::time::Duration;
+
+use module_api::testing::{CalledRequest, TestAnswer, TestHost, Value, conformance, json};
 
 use crate::Tasks;
 
 fn host() -> TestHost<Tasks> {
-    TestHost::new().user("ada").role("Member")
+    TestHost::new().user("ada").role("Member").module("hr-core", hr_core)
+}
+
+/// hr-core with two employees.
+fn hr_core(asked: &CalledRequest) -> TestAnswer {
+    let bo = json!({"id": "e1", "name": "Bo Ek", "email": "Bo@x.org"});
+    let eve = json!({"id": "e2", "name": "Eve", "email": "eve@x.org"});
+    match (asked.path.as_str(), asked.query.as_str()) {
+        ("/employees/e1", _) => TestAnswer::json(&bo),
+        ("/employees/e2", _) => TestAnswer::json(&eve),
+        ("/employees", "limit=1&email=bo%40x%2Eorg") => TestAnswer::json(&json!({"items": [bo], "next": null})),
+        // What begins so is found too.
+        ("/employees", "limit=1&email=eve%40x") => TestAnswer::json(&json!({"items": [eve], "next": null})),
+        ("/employees", _) => TestAnswer::json(&json!({"items": [], "next": null})),
+        _ => TestAnswer::refusal(404, "hr-core:employee-not-found"),
+    }
 }
 
 fn titles(page: &Value) -> Vec<&str> {
@@ -60,12 +77,12 @@ fn tasks_made_at_once_get_numbers_of_their_own() {
 fn a_listing_is_filtered_and_paged_in_its_order() {
     let host = host();
     for (title, due) in [("b", "2026-11-02"), ("c", "2026-11-03"), ("a", "2026-11-01"), ("z", "2026-12-01")] {
-        host.post("/items", &json!({"title": title, "due": due, "assignee": "bo"})).expect(201);
+        host.post("/items", &json!({"title": title, "due": due, "assignee": "e1"})).expect(201);
     }
-    let first: Value = host.get("/items?assignee=bo&due_before=2026-12-01&limit=2").expect(200).json();
+    let first: Value = host.get("/items?assignee=bo@x.org&due_before=2026-12-01&limit=2").expect(200).json();
     assert_eq!(titles(&first), ["a", "b"]);
     let next = first["next"].as_str().unwrap();
-    let path = format!("/items?assignee=bo&due_before=2026-12-01&limit=2&cursor={next}");
+    let path = format!("/items?assignee=bo@x.org&due_before=2026-12-01&limit=2&cursor={next}");
     let second: Value = host.get(&path).expect(200).json();
     assert_eq!((titles(&second), &second["next"]), (vec!["c"], &Value::Null));
     let foreign = host.get(&format!("/items?cursor={next}"));
@@ -85,4 +102,101 @@ fn an_import_needs_the_feature_and_a_role_and_takes_all_or_nothing() {
     let imported = import("title,due\nPaint,2026-11-01\nSell,\n").send().expect(200);
     assert_eq!(imported.json::<Value>()["imported"], 2);
     assert_eq!(host.stored("Task").len(), 2);
+}
+
+#[test]
+fn an_assignee_is_an_employee_in_the_callers_eyes() {
+    let host = host();
+    let made: Value = host.post("/items", &json!({"title": "Paint", "assignee": "bo@x.org"})).expect(201).json();
+    assert_eq!((&made["assignee"], &made["assignee_name"]), (&json!("e1"), &json!("Bo Ek")));
+    let call = host.calls().remove(0);
+    assert_eq!((call.user.as_deref(), call.as_module), (Some("ada"), false));
+
+    for nobody in ["e9", "eve@x", "nobody@x.org", "../e1"] {
+        let refused = host.post("/items", &json!({"title": "Sell", "assignee": nobody}));
+        assert_eq!((refused.status, refused.code()), (422, "tasks:assignee-unknown"), "{nobody}");
+        assert!(refused.text().contains(&format!("there is no employee {nobody}")), "{refused}");
+    }
+    assert_eq!(host.stored("Task").len(), 1);
+    assert_eq!(host.stored("Counter")[0].2["last"], 1, "a refused task takes no number");
+}
+
+#[test]
+fn without_an_answer_of_hr_core_nothing_is_assigned_and_all_else_goes_on() {
+    let host = host();
+    let answers: [fn() -> TestAnswer; 4] = [
+        TestAnswer::unreachable,
+        TestAnswer::timeout,
+        || TestAnswer::refusal(403, "FORBIDDEN"),
+        || TestAnswer::refusal(404, "ROUTE_NOT_FOUND"),
+    ];
+    for answer in answers {
+        host.set_module("hr-core", move |_| answer());
+        let refused = host.post("/items", &json!({"title": "Paint", "assignee": "e1"}));
+        assert_eq!((refused.status, refused.code()), (424, "tasks:assignee-unchecked"));
+        assert_eq!(host.get("/items?assignee=e1").code(), "tasks:assignee-unchecked");
+    }
+    host.post("/items", &json!({"title": "Paint"})).expect(201);
+    host.get("/items").expect(200);
+}
+
+#[test]
+fn an_import_looks_everybody_up_once() {
+    let host = host().flag("bulk-import", true);
+    let import = |rows: &str| host.request("POST", "/items/import").body(rows).send();
+    let refused = import("title,assignee\nA,e9\nB,e1\nC,\nD,e9\n");
+    assert_eq!(refused.code(), "tasks:assignee-unknown");
+    assert!(refused.text().contains("line 2: there is no employee e9; line 5: there is no employee e9"), "{refused}");
+    assert_eq!(host.calls().len(), 2);
+    assert!(host.stored("Task").is_empty());
+    import("title,assignee\nA,e1\nB,bo@x.org\nC,e1\n").expect(200);
+    assert_eq!(host.calls().len(), 4);
+    assert!(host.stored("Task").iter().all(|(_, _, task)| task["assignee"] == "e1"));
+}
+
+#[test]
+fn tasks_of_version_1_0_are_found_kept_and_given_the_id() {
+    let host = host();
+    for (id, number, assignee) in [("t1", 1, "bo@x.org"), ("t2", 2, "somebody")] {
+        let old = json!({
+            "number": number, "title": id, "status": "open", "assignee": assignee, "created_at": 0, "updated_at": 0,
+        });
+        host.store("Task", id, &old);
+    }
+    // Sent back as it is, even nobody is no mistake.
+    let kept = host.put("/items/t2", &json!({"title": "renamed", "assignee": "somebody"})).expect(200);
+    assert_eq!(kept.json::<Value>()["assignee"], "somebody");
+    assert_eq!(titles(&host.get("/items?assignee=somebody").json()), ["renamed"]);
+    assert_eq!(host.put("/items/t2", &json!({"title": "b", "assignee": "e9"})).code(), "tasks:assignee-unknown");
+    assert_eq!(titles(&host.get("/items?assignee=bo@x.org").json()), ["t1"]);
+    assert_eq!(titles(&host.get("/items?assignee=e1").json()), ["t1"]);
+    assert_eq!(host.get("/items/t1").json::<Value>()["assignee_name"], "Bo Ek");
+}
+
+#[test]
+fn tasks_of_who_is_gone_are_nobodys() {
+    let host = host();
+    let gone = json!({"id": "e1", "name": "Bo Ek", "email": "bo@x.org"});
+    for number in 0..250 {
+        let assignee = match number % 50 {
+            0 => "e2",
+            1 => "bo@x.org",
+            _ => "e1",
+        };
+        let task = json!({
+            "number": 1_000 + number, "title": "t", "status": "open", "assignee": assignee, "created_at": 0, "updated_at": 0,
+        });
+        host.store("Task", &format!("t{number}"), &task);
+    }
+    let assigned = || host.stored("Task").into_iter().filter(|(_, _, task)| task["assignee"].is_string()).count();
+    host.deliver("hr-core", "employee.deleted", &gone).unwrap();
+    assert_eq!(assigned(), 5);
+    let before = host.stored("Task");
+    host.deliver_again().unwrap();
+    assert_eq!(host.stored("Task"), before, "a second time changes nothing");
+    // Who looked before she was gone may write after that.
+    host.post("/items", &json!({"title": "late", "assignee": "e1"})).expect(201);
+    assert_eq!(assigned(), 6);
+    host.advance(Duration::from_secs(600));
+    assert_eq!((assigned(), host.dead_letters().len()), (5, 0));
 }

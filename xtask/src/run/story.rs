@@ -51,7 +51,8 @@ impl Story {
         let import = |shows, status, texts| Step {
             shows,
             command: format!(
-                "printf 'title,due\\nCall Grace,2026-12-02\\nCall Alan,2026-12-03\\n' | {} --data-binary @-",
+                "printf 'title,due,assignee\\nCall Grace,2026-12-02,ada@example.com\\nCall Alan,2026-12-03,\\n' | {} \
+                 --data-binary @-",
                 curl_of("POST", &format!("{url}/api/v1/tasks/items/import"), Some("text/csv"))
             ),
             expected: Expected::Answer(status, texts),
@@ -59,7 +60,8 @@ impl Story {
 
         let department = r#"{"name":"Sales"}"#;
         let employee = r#"{"name":"Ada Lovelace","email":"ada@example.com"}"#;
-        let task = r#"{"title":"Write the report","due":"2026-12-01","assignee":null}"#;
+        let task = r#"{"title":"Write the report","due":"2026-12-01","assignee":"ada@example.com"}"#;
+        let nobodys = r#"{"title":"Read the report","assignee":"bob@example.com"}"#;
         let steps = vec![
             post("make a department", "/api/v1/hr/departments", department, 201, &["Sales"]),
             post("and an employee", "/api/v1/hr/employees", employee, 201, &["ada@example.com"]),
@@ -72,7 +74,14 @@ impl Story {
             ),
             tool("enable it", "enable demo tasks", 0, &[]),
             get("the next request is served", "/api/v1/tasks/items", 200, &[]),
-            post("make a task", "/api/v1/tasks/items", task, 201, &["Write the report"]),
+            post(
+                "make a task for the employee",
+                "/api/v1/tasks/items",
+                task,
+                201,
+                &["Write the report", "Ada Lovelace"],
+            ),
+            post("nobody else can be asked to do it", "/api/v1/tasks/items", nobodys, 422, &["tasks:assignee-unknown"]),
             import(
                 "a feature that is off by default",
                 403,
@@ -81,6 +90,12 @@ impl Story {
             tool("switch it on for this tenant", "flags set demo bulk-import=true", 0, &[]),
             import("and import two tasks", 200, &[]),
             get("they are there", "/api/v1/tasks/items", 200, &["Call Grace", "Call Alan"]),
+            get(
+                "and what the employee has to do",
+                "/api/v1/tasks/items?assignee=ada@example.com",
+                200,
+                &["Write the report", "Call Grace"],
+            ),
             tool(
                 "hr-core can't go while tasks needs it",
                 "disable demo hr-core",
