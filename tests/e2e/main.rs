@@ -16,6 +16,8 @@ mod commands;
 mod containment;
 /// The library in somebody else's program.
 mod embedding;
+/// Web pages of other origins.
+mod cors;
 /// A host ends in order.
 mod ending;
 /// Events and wake-ups reach modules without a request.
@@ -26,6 +28,8 @@ mod examples;
 mod harness;
 /// Issuers publish their keys, and change them.
 mod key_sets;
+/// Nothing of one tenant reaches another.
+mod isolation;
 /// kill -9 during writes.
 mod kills;
 /// The store of `module_api::testing` answers as the host's does.
@@ -48,6 +52,10 @@ mod loader_panics;
 mod loader_unload;
 /// Modules call hosts outside.
 mod outbound;
+/// Who may say for whom a request is.
+mod proxies;
+/// A tenant's settings for a module.
+mod settings;
 /// Where the fixtures are, and a loader with threads to run them on.
 mod stage;
 /// The store is away.
@@ -62,5 +70,7 @@ mod story_mail;
 mod story_tasks;
 /// Who is believed.
 mod tokens;
+/// Two hosts share one store.
+mod two_hosts;
 /// The folder of a running host.
 mod watching;

@@ -276,7 +276,7 @@ fn two_hosts_on_one_store_send_each_of_fifty_messages_once() {
     let (one, other) = (Setup::with(&["email-service"]), Setup::with(&["email-service"]));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // The embedded store keeps a second process out, so both hosts are in this one.
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&one.folder().join("shared")).unwrap());
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(one.folder().join("shared")).unwrap());
     let start = |setup: &Setup| {
         let config = Config {
             plugins: setup.plugins(),

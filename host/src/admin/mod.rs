@@ -8,6 +8,7 @@ mod state;
 
 mod router;
 
+mod cors;
 mod dead_letters;
 mod doors;
 mod extract;

@@ -6,7 +6,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, settings,
+    cors, dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants,
 };
@@ -36,6 +36,7 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(tenants::load))
         .routes(routes!(tenants::suspend))
         .routes(routes!(tenants::resume))
+        .routes(routes!(cors::show, cors::set, cors::delete))
         .routes(routes!(enabling::enable, enabling::disable))
         .routes(routes!(flags::list, flags::change))
         .routes(routes!(flags::show))

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{change_wire::etag, enabling::IsolationWord, settings::shown, state::Admin};
+use super::{change_wire::etag, cors::CorsBody, enabling::IsolationWord, settings::shown, state::Admin};
 use crate::{
     stores::{Isolation, TenantDocument, TenantStatus},
     tenancy::{ModuleState, ModuleStatus, TenantSnapshot},
@@ -66,6 +66,9 @@ pub(super) struct TenantDetail {
     pub(super) feature_flags: BTreeMap<String, Value>,
     /// Settings by module.
     pub(super) settings: BTreeMap<String, Value>,
+    /// Which pages of other origins may read answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cors: Option<CorsBody>,
     /// Grows with each write; also sent as `ETag`.
     pub(super) revision: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +170,7 @@ impl TenantDetail {
             enabled_modules: enabled.collect(),
             feature_flags: document.feature_flags.clone(),
             settings: settings.collect(),
+            cors: document.cors.as_deref().map(CorsBody::of),
             revision: document.revision,
             updated_at: document.updated_at.map(|time| time.to_string()),
         }

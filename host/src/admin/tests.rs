@@ -200,6 +200,29 @@ async fn tenants_are_made_changed_by_revision_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rules_for_pages_of_other_origins_are_set_by_revision_and_taken_away() {
+    let desk = Desk::new(false);
+    desk.stored("acme", &[]).await;
+    let cors = "/admin/v1/tenants/acme/cors";
+    assert_eq!(desk.ask("GET", cors).await.json(), json!({ "tenantId": "acme", "revision": 1, "cors": null }));
+    let rules = json!({ "origins": ["https://app.example"], "maxAgeSeconds": 600, "credentials": true });
+    let set = desk.give("PUT", cors, rules.clone()).await;
+    assert_eq!((set.status.as_u16(), set.header("etag")), (200, "\"2\""));
+    assert_eq!(desk.ask("GET", "/admin/v1/tenants/acme").await.json()["cors"], rules);
+    assert_eq!(desk.give("PUT", cors, rules.clone()).await.json()["changed"], false);
+    let stale = desk.request("DELETE", cors).header("if-match", "\"1\"");
+    assert_eq!(desk.send(stale, Body::empty()).await.refusal().1, "PRECONDITION_FAILED");
+    let bad = desk.give("PUT", cors, json!({ "origins": ["*", "https://A.example"], "credentials": true })).await;
+    let (status, code, message) = bad.refusal();
+    assert_eq!((status, &*code), (400, "REQUEST_INVALID"));
+    assert!(message.contains("`origins[1]` is no origin") && message.contains("`credentials` can't be"), "{message}");
+    assert_eq!(desk.give("PUT", cors, json!({ "origin": [] })).await.refusal().1, "REQUEST_INVALID");
+    assert_eq!(desk.ask("GET", cors).await.json()["cors"], rules);
+    assert_eq!(desk.ask("DELETE", cors).await.json()["revision"], 3);
+    assert_eq!(desk.ask("GET", cors).await.json()["cors"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tenants_are_listed_page_by_page() {
     let desk = Desk::new(false);
     for id in ["c", "a", "b"] {

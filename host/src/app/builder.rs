@@ -17,7 +17,7 @@ use crate::{
     admin::{AdminListener, AdminState, Liveness, Readiness, router},
     catalog::{self, Archive, Catalog, ScanError},
     config::{self, Config},
-    gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming},
+    gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming, TrustedProxies},
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
     names::ModuleName,
@@ -226,7 +226,11 @@ fn start_drivers(
     let door = Arc::new(Door::new(
         tenancy.clone(),
         verifier,
-        DoorSettings { dev: config.dev, naming: naming(&config.tenant_source) },
+        DoorSettings {
+            dev: config.dev,
+            naming: naming(&config.tenant_source),
+            proxies: TrustedProxies::new(config.proxies.trusted.clone()),
+        },
     ));
     let gateway = Gateway::start(&gateway_settings(config, workers), Arc::clone(&door))
         .map_err(StartError::io(format!("tenant listener on {}", config.listen)))?;

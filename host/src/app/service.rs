@@ -3,11 +3,13 @@
 use std::{
     convert::Infallible,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -18,6 +20,9 @@ use crate::gateway::{AnswerBody, Door};
 
 /// Answers tenants' requests as the host's listener does: naming, guards, limits and errors are the same. Cheap to
 /// clone.
+///
+/// The peer of the connection, which decides whether a proxy is believed, is what axum's
+/// `into_make_service_with_connect_info::<SocketAddr>()` says; without it no proxy is.
 ///
 /// Module code runs on the host's own threads, whatever runtime the application has, so a module that is replaced can
 /// be unloaded. Only the pieces of a streamed answer are asked for on the application's.
@@ -54,7 +59,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Answering {
         let door = Arc::clone(&self.door);
-        Answering(self.runtime.spawn(async move { door.answer(request).await }))
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        Answering(self.runtime.spawn(async move { door.answer(peer, request).await }))
     }
 }
 

@@ -109,6 +109,22 @@ pub(super) struct Tenant {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub(super) struct TenantCors {
+    pub(super) tenant_id: String,
+    pub(super) cors: Option<Cors>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cors {
+    pub(super) origins: Vec<String>,
+    #[serde(default)]
+    pub(super) max_age_seconds: Option<u64>,
+    pub(super) credentials: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Enabled {
     pub(super) module_id: String,
     pub(super) version: String,

@@ -192,6 +192,23 @@ pub(super) enum Tenants {
     Suspend(TenantId),
     /// Serve a suspended tenant again.
     Resume(TenantId),
+    /// Show which web pages may read a tenant's answers, or say it.
+    Cors {
+        #[command(flatten)]
+        tenant: TenantId,
+        /// An origin as browsers send it, as in `https://app.example`, or `*`; once for each. All that were set before go.
+        #[arg(long = "origin", value_name = "ORIGIN")]
+        origins: Vec<String>,
+        /// How long browsers may remember what they were told before a request.
+        #[arg(long, value_name = "SECONDS", requires = "origins")]
+        max_age: Option<u64>,
+        /// Let pages send cookies and the like; not with `*`.
+        #[arg(long, requires = "origins")]
+        credentials: bool,
+        /// Say nothing about origins any more.
+        #[arg(long, conflicts_with_all = ["origins", "max_age", "credentials"])]
+        clear: bool,
+    },
     /// Delete a tenant; refused while modules have documents of it.
     Delete {
         #[command(flatten)]

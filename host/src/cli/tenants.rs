@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    answers::{Change, Tenant, TenantItem},
+    answers::{Change, Tenant, TenantCors, TenantItem},
     args::Tenants,
     client::{Client, segment},
     failure::Failure,
@@ -59,6 +59,20 @@ pub(super) fn run(host: &Client, json: bool, what: Tenants) -> Result<Output, Fa
             let answer = host.send(Method::POST, &format!("{}/resume", path(&tenant.id)), None)?;
             told(host, json, &answer, "active")
         }
+        Tenants::Cors { tenant, clear: true, .. } => {
+            told_cors(host, json, &host.send(Method::DELETE, &format!("{}/cors", path(&tenant.id)), None)?)
+        }
+        Tenants::Cors { tenant, origins, .. } if origins.is_empty() => {
+            let answer = host.get(&format!("{}/cors", path(&tenant.id)))?;
+            if json { Ok(Output::json(&answer)) } else { Ok(cors(&host.view(&answer)?)) }
+        }
+        Tenants::Cors { tenant, origins, max_age, credentials, clear: false } => {
+            let mut body = json!({ "origins": origins, "credentials": credentials });
+            if let Some(seconds) = max_age {
+                body["maxAgeSeconds"] = seconds.into();
+            }
+            told_cors(host, json, &host.send(Method::PUT, &format!("{}/cors", path(&tenant.id)), Some(body))?)
+        }
         Tenants::Delete { tenant, purge } => {
             let query = if purge { "?purge=true" } else { "" };
             let answer = host.send(Method::DELETE, &format!("{}{query}", path(&tenant.id)), None)?;
@@ -77,6 +91,30 @@ fn told(host: &Client, json: bool, answer: &Value, state: &str) -> Result<Output
     let Change { tenant_id, revision, changed, .. } = host.view(answer)?;
     let was = if changed { "is now" } else { "was already" };
     Ok(Output::text(format_args!("Tenant {tenant_id} {was} {state} (revision {revision})\n")))
+}
+
+fn told_cors(host: &Client, json: bool, answer: &Value) -> Result<Output, Failure> {
+    if json {
+        return Ok(Output::json(answer));
+    }
+    let Change { tenant_id, revision, changed, .. } = host.view(answer)?;
+    let what = if changed { "changed" } else { "was so already" };
+    Ok(Output::text(format_args!("CORS of {tenant_id} {what} (revision {revision})\n")))
+}
+
+pub(super) fn cors(of: &TenantCors) -> Output {
+    let Some(cors) = &of.cors else {
+        return Output::default().remark(format!("tenant {} has no rules for pages of other origins", of.tenant_id));
+    };
+    let mut facts = Table::new(&[]);
+    for origin in &cors.origins {
+        facts.row(["origin".to_owned(), origin.clone()]);
+    }
+    if let Some(seconds) = cors.max_age_seconds {
+        facts.row(["max age".to_owned(), format!("{seconds} s")]);
+    }
+    facts.row(["credentials".to_owned(), cors.credentials.to_string()]);
+    Output::text(facts)
 }
 
 /// All pages.

@@ -3,6 +3,7 @@
 //! Refuses unknown keys and values out of range, and says all that is wrong at once, each with its place. It
 //! opens no file but `tenon.toml`: whether a key file can be read is the business of room `identity`.
 
+mod auth;
 mod error;
 mod load;
 mod read;
@@ -11,12 +12,12 @@ mod section;
 mod settings;
 mod value;
 
+pub use auth::{Auth, AuthJwks, AuthKey, ClaimNames, JwksSource, KeyAlgorithm};
 pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
-    Auth, AuthJwks, AuthKey, ClaimNames, Config, Containment, Deliveries, JwksSource, KeyAlgorithm, Limits, Log,
-    LogFormat, ModuleLimits, ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy,
-    TenantSource, Watch, WatchMode,
+    Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Outbound, Proxies, Reload,
+    Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
 };
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, time::Duration};
 use toml::de::DeTable;
 
 use super::{
+    auth::{Auth, AuthJwks, AuthKey, JwksSource, KeyAlgorithm},
     error::ConfigProblem,
     section::{Notes, Section},
     settings::{
-        Auth, AuthJwks, AuthKey, Config, Containment, Deliveries, JwksSource, KeyAlgorithm, Limits, Log, LogFormat,
-        ModuleOverride, Outbound, Reload, Runtime, RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleOverride, Outbound, Reload, Runtime,
+        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
     },
     value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text, web_address},
 };
@@ -47,6 +48,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("limits", |section| read_limits(&mut config.limits, section));
     top.table("auth", |section| read_auth(&mut config.auth, section, folder));
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));
+    top.table("proxies", |section| section.list("trusted", &mut config.proxies.trusted, address_range));
     top.table("tenancy", |section| read_tenancy(&mut config.tenancy, section));
     top.table("deliveries", |section| read_deliveries(&mut config.deliveries, section));
     top.table("reload", |section| read_reload(&mut config.reload, section));

@@ -4,6 +4,8 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use super::*;
 
+mod auth;
+
 fn load(text: &str, env: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tenon.toml"), text).unwrap();
@@ -97,6 +99,8 @@ fn every_key_of_the_file_is_read() {
         header = false
         host-suffix = ".Example.com"
         path-prefix = "/t"
+        [proxies]
+        trusted = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
         [tenancy]
         drain-deadline = "5s"
         idle-release = "1h"
@@ -244,6 +248,13 @@ fn every_key_of_the_file_is_read() {
                 "/t",
             ),
         },
+        proxies: Proxies {
+            trusted: [
+                127.0.0.1/32,
+                10.0.0.0/8,
+                fd00::/8,
+            ],
+        },
         tenancy: Tenancy {
             drain_deadline: 5s,
             idle_release: 3600s,
@@ -347,7 +358,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `containment`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"
@@ -381,6 +392,20 @@ fn ranges_of_addresses_are_refused_one_by_one() {
     "#);
     let errors = from_file("[outbound]\nallow = \"10.0.0.0/8\"\n");
     insta::assert_snapshot!(errors.unwrap_err(), @"/tenon.toml:2:9: `outbound.allow`: must be a list, found string");
+}
+
+#[test]
+fn a_range_of_proxies_is_exact() {
+    let errors = from_file("[proxies]\ntrusted = [\"10.1.2.3/8\", \"proxy.example\", 7, \"::1\"]\n").unwrap_err();
+    for problem in [
+        "`proxies.trusted[0]`: `10.1.2.3/8` is an address within a range",
+        "`proxies.trusted[1]`",
+        "`proxies.trusted[2]`: must be a string",
+    ] {
+        assert!(errors.contains(problem), "{errors}");
+    }
+    let errors = from_file("[proxies]\ntrusted = \"127.0.0.1\"\n").unwrap_err();
+    assert!(errors.contains("must be a list"), "{errors}");
 }
 
 #[test]
@@ -444,38 +469,4 @@ fn values_must_fit_together() {
     `watch.settle` (5s) is longer than `watch.poll-interval` (2s)
     hint: a file is read at the first look after it settled; make `poll-interval` the longer one
     "#);
-}
-
-#[test]
-fn key_ids_are_unique_and_an_issuer_has_one_tenant() {
-    let key = |id: &str, tenant: &str| {
-        let table = "algorithm = \"EdDSA\"\nfile = \"a\"\nissuer = \"i\"\naudience = \"t\"";
-        format!("[[auth.keys]]\nid = \"{id}\"\n{table}\n{tenant}\n")
-    };
-    let same = key("a", "tenant = \"acme\"") + &key("b", "tenant = \"acme\"");
-    assert_eq!(from_file(&same).unwrap().auth.keys.len(), 2);
-    insta::assert_snapshot!(from_file(&(key("a", "tenant = \"acme\"") + &key("a", ""))).unwrap_err(), @r#"
-    /tenon.toml:8:1: there are two keys with id `a`
-    /tenon.toml:8:1: the keys of issuer `i` name different tenants
-    hint: give all keys of one issuer the same `tenant`, or none
-    "#);
-}
-
-#[test]
-fn a_key_set_has_one_source_and_public_keys() {
-    let set = |more: &str| format!("[[auth.jwks]]\nissuer = \"i\"\naudience = \"t\"\n{more}\n");
-    for good in ["https://id.example/jwks", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost/"] {
-        assert!(from_file(&set(&format!("url = \"{good}\""))).is_ok(), "{good}");
-    }
-    let all = [
-        set(""),
-        set("file = \"a\"\nurl = \"https://id.example/\""),
-        set("url = \"http://id.example/\"\nalgorithms = [\"RS256\", \"HS256\"]"),
-        set("url = \"https://user:secret@id.example/\"\nrefresh = \"0\""),
-        set("url = \"file:///etc/passwd\"\nalgorithms = []"),
-        set("url = \"id.example\""),
-        set("file = \"a\""),
-        set("file = \"b\"\ntenant = \"acme\""),
-    ];
-    insta::assert_snapshot!(from_file(&all.concat()).unwrap_err(), @"");
 }

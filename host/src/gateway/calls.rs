@@ -14,7 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use super::admission::{Admitted, Asked, Unanswered, admit};
 use crate::{
     identity::{Caller, TenantProof},
-    loader::{Answer, Behalf, CallRequest, Failure, FailureKind, ModuleCall, Reply, ReplyBody, ServiceFuture},
+    loader::{
+        Answer, Behalf, CallRequest, Failure, FailureKind, ModuleCall, Reply, ReplyBody, ServiceFuture, is_of_proxies,
+    },
     names::{ModuleName, TenantId},
     problem::Problem,
     telemetry::RequestId,
@@ -131,7 +133,7 @@ fn headers_of(given: &[(String, String)]) -> Result<HeaderMap, Failure> {
         let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
             return Err(Failure::new(FailureKind::Misuse, format!("the header `{name}` can't be sent")));
         };
-        if !NOT_FROM_MODULES.contains(&name) && !name.as_str().starts_with("x-forwarded-") {
+        if !NOT_FROM_MODULES.contains(&name) && !is_of_proxies(name.as_str()) {
             headers.append(name, value);
         }
     }

@@ -6,6 +6,7 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
+    net::IpAddr,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,12 +23,14 @@ use super::{body::AnswerBody, door::Door};
 /// What the requests of one connection share.
 pub(super) struct Link {
     door: Arc<Door>,
+    /// Who is at the other end.
+    peer: IpAddr,
     cutter: Arc<Cutter>,
 }
 
 impl Link {
-    pub(super) fn new(door: Arc<Door>) -> Self {
-        Self { door, cutter: Arc::default() }
+    pub(super) fn new(door: Arc<Door>, peer: IpAddr) -> Self {
+        Self { door, peer, cutter: Arc::default() }
     }
 
     /// Answers one request of the connection.
@@ -35,7 +38,7 @@ impl Link {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Infallible> {
-        let mut response = self.door.answer(request).await;
+        let mut response = self.door.answer(Some(self.peer), request).await;
         response.body_mut().cut_by(&self.cutter);
         Ok(response)
     }

@@ -1,6 +1,6 @@
 //! One request, from its head to its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header, request::Parts};
@@ -10,8 +10,10 @@ use super::{
     admission::{Admitted, Asked, Unanswered, admit},
     body::{AnswerBody, BodyRefused, buffer},
     calls::ModuleCalls,
+    cors::{self, CrossOrigin},
     guards,
     naming::TenantNaming,
+    proxies::TrustedProxies,
     respond,
 };
 use crate::{
@@ -30,6 +32,8 @@ pub struct DoorSettings {
     pub dev: bool,
     /// By what a request may name its tenant.
     pub naming: TenantNaming,
+    /// Whose `X-Forwarded-*` is believed.
+    pub proxies: TrustedProxies,
 }
 
 /// Answers requests. Shared by all listeners.
@@ -55,23 +59,33 @@ impl Door {
         Self { tenancy, verifier, settings, _calls: calls }
     }
 
-    /// Answers one request. Never fails: what goes wrong is an answer too.
+    /// Answers one request. Never fails: what goes wrong is an answer too. `peer` is who sent it over TCP; where that
+    /// is not known, no proxy is believed.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<AnswerBody>
+    pub async fn answer<B>(&self, peer: Option<IpAddr>, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let id = RequestId::new();
         // Written once, for the module and for the answer.
         let text: Arc<str> = Arc::from(&*id.uuid().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
-        let (parts, body) = request.into_parts();
-        let mut response = match self.respond(parts, body, id, Arc::clone(&text)).await {
-            Ok(response) => response,
-            Err(problem) => respond::problem(&problem, id),
+        let (mut parts, body) = request.into_parts();
+        let host = self.settings.proxies.read(peer, &parts.headers, &mut parts.extensions);
+        let mut page = match &host {
+            Ok(host) if parts.headers.contains_key(header::ORIGIN) => self.page(&parts, host.as_deref()).await,
+            _ => None,
         };
+        let answered = match page.as_mut().and_then(CrossOrigin::preflight) {
+            Some(answered) => answered,
+            None => self.respond(host, parts, body, id, Arc::clone(&text)).await,
+        };
+        let mut response = answered.unwrap_or_else(|problem| respond::problem(&problem, id));
+        if let Some(page) = &page {
+            page.mark(response.headers_mut());
+        }
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(respond::REQUEST_ID, value);
         }
@@ -80,6 +94,7 @@ impl Door {
 
     async fn respond<B>(
         &self,
+        host: Result<Option<String>, Problem>,
         parts: Parts,
         body: B,
         id: RequestId,
@@ -88,8 +103,10 @@ impl Door {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let caller = self.caller(&parts.headers, id)?;
-        let mut admitted = self.admit(&parts, caller.as_deref(), id).await?;
+        let host = host?;
+        let host = host.as_deref();
+        let caller = self.caller(&parts.headers, host, id)?;
+        let mut admitted = self.admit(&parts, host, caller.as_deref(), id).await?;
         let body = self.body(body, &admitted).await?;
         let request = CallRequest {
             route: admitted.route,
@@ -105,7 +122,13 @@ impl Door {
         };
         let module = &admitted.snapshot.slots[admitted.slot].candidate.name;
         match admitted.run(&self.tenancy, request, id).await {
-            Ok(reply) => Ok(respond::reply(reply, admitted.lease)),
+            Ok(reply) => {
+                let mut response = respond::reply(reply, admitted.lease);
+                if admitted.snapshot.document.cors.is_some() {
+                    cors::vary(response.headers_mut());
+                }
+                Ok(response)
+            }
             Err(Unanswered::Problem(problem)) => Err(problem),
             Err(Unanswered::TimedOut) => Err(Problem::module_timeout(module, admitted.limits.deadline)),
         }
@@ -137,27 +160,45 @@ impl Door {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap, id: RequestId) -> Result<Option<Arc<Caller>>, Problem> {
+    fn caller(
+        &self,
+        headers: &HeaderMap,
+        forwarded_host: Option<&str>,
+        id: RequestId,
+    ) -> Result<Option<Arc<Caller>>, Problem> {
         let proved = guards::caller(&self.verifier, headers, id)?;
         if !self.settings.dev {
             return Ok(proved);
         }
-        // A page in the developer's browser can reach loopback too; its requests carry another Host.
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let host = hosts.next().and_then(|value| value.to_str().ok());
-        if !host.is_some_and(is_loopback_host) || hosts.next().is_some() {
+        if !is_local(headers, forwarded_host) {
             return Err(Problem::forbidden("With --dev only requests to loopback hosts are served"));
         }
         Ok(proved.or_else(|| dev_caller(headers).map(Arc::new)))
     }
 
+    /// What the tenant that a request names without a token says about the page it comes from.
+    async fn page(&self, parts: &Parts, forwarded_host: Option<&str>) -> Option<CrossOrigin> {
+        if self.settings.dev && !is_local(&parts.headers, forwarded_host) {
+            return None;
+        }
+        let named = self.settings.naming.read(&parts.uri, &parts.headers, forwarded_host).ok()?;
+        let tenant = named.tenant?;
+        let snapshot = match self.tenancy.snapshot(&tenant) {
+            Some(snapshot) => snapshot,
+            None => self.tenancy.load(&tenant.parse().ok()?).await.ok()?,
+        };
+        let cors = snapshot.document.cors.as_deref()?;
+        Some(CrossOrigin::read(cors, &snapshot.table, parts, named.path))
+    }
+
     async fn admit<'caller>(
         &self,
         parts: &Parts,
+        forwarded_host: Option<&str>,
         caller: Option<&'caller Caller>,
         id: RequestId,
     ) -> Result<Admitted<'caller>, Problem> {
-        let named = self.settings.naming.read(&parts.uri, &parts.headers)?;
+        let named = self.settings.naming.read(&parts.uri, &parts.headers, forwarded_host)?;
         // A tenant that is in memory lends its id.
         let known = named.tenant.as_deref().and_then(|id| self.tenancy.snapshot(id));
         let meant = match (&known, named.tenant) {
@@ -169,6 +210,14 @@ impl Door {
         let (method, path) = (&parts.method, named.path);
         admit(&self.tenancy, &Asked { tenant: &tenant, method, path, id, latest: None }, caller, known).await
     }
+}
+
+/// Whether a request was sent to this machine under one of its own names. A page in the developer's browser can reach
+/// loopback too; its requests carry another Host, which a proxy on this machine would have replaced and forwarded.
+fn is_local(headers: &HeaderMap, forwarded_host: Option<&str>) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|value| value.to_str().ok());
+    host.is_some_and(is_loopback_host) && hosts.next().is_none() && forwarded_host.is_none_or(is_loopback_host)
 }
 
 fn millis(duration: Duration) -> i64 {

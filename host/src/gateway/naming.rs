@@ -30,7 +30,7 @@ pub(super) struct Named<'request> {
 }
 
 impl TenantNaming {
-    /// Reads the name from a request's head.
+    /// Reads the name from a request's head. The host that a trusted proxy was asked for counts for the request's own.
     ///
     /// # Errors
     ///
@@ -39,6 +39,7 @@ impl TenantNaming {
         &self,
         uri: &'request Uri,
         headers: &'request HeaderMap,
+        forwarded_host: Option<&str>,
     ) -> Result<Named<'request>, Problem> {
         let mut tenant = self.by_header(headers)?;
         let mut path = uri.path();
@@ -50,7 +51,8 @@ impl TenantNaming {
             path = left;
         }
         if let Some(suffix) = &self.host_suffix
-            && let Some(host) = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok())
+            && let Some(host) =
+                forwarded_host.or_else(|| uri.host()).or_else(|| headers.get(header::HOST)?.to_str().ok())
         {
             let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
             let below = host.len().checked_sub(suffix.len() + 1);
@@ -106,7 +108,7 @@ mod tests {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
         naming
-            .read(&uri, &map)
+            .read(&uri, &map, None)
             .map(|named| (named.tenant.map(|id| id.to_string()), named.path.to_owned()))
             .map_err(|problem| problem.status().as_u16())
     }
@@ -124,6 +126,9 @@ mod tests {
         assert_eq!(read(&naming, "/t/acme", &[]), some("acme", "/"));
         assert_eq!(read(&naming, "/tea", &[]), Ok((None, "/tea".to_owned())));
         assert_eq!(read(&naming, "/a", &[("host", "Acme.Example.com:8080")]), some("acme", "/a"));
+        let (uri, headers) = (Uri::from_static("http://acme.example.com/a"), HeaderMap::new());
+        let forwarded = naming.read(&uri, &headers, Some("other.example.com:8443")).unwrap();
+        assert_eq!(forwarded.tenant.as_deref(), Some("other"), "what a trusted proxy was asked for counts");
         assert_eq!(read(&naming, "/a", &[("host", "example.com")]), Ok((None, "/a".to_owned())));
         assert_eq!(read(&naming, "/a", &[("host", "evilexample.com")]), Ok((None, "/a".to_owned())));
         assert_eq!(read(&naming, "/t/other/a", &[("x-tenant-id", "acme")]), Err(400));

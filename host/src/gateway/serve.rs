@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -94,8 +95,8 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
             }
             _ = stopped.changed() => break,
         };
-        let stream = match accepted {
-            Ok(stream) => Patient::new(stream, settings.write_timeout),
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (Patient::new(stream, settings.write_timeout), peer),
             Err(error) => {
                 // Out of file descriptors: waits for some to come back instead of spinning.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -117,7 +118,7 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
             continue;
         };
         // One count for the connection's requests: the door's own is shared by all threads.
-        let link = Arc::new(Link::new(Arc::clone(&door)));
+        let link = Arc::new(Link::new(Arc::clone(&door), peer));
         let of_requests = Arc::clone(&link);
         let service = service_fn(move |request| Arc::clone(&of_requests).answer(request));
         let running = link.run(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
@@ -158,18 +159,18 @@ impl Sockets {
     /// # Cancel safety
     ///
     /// May be dropped: no connection is lost.
-    async fn accept(&mut self) -> io::Result<TcpStream> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, IpAddr)>> {
         for step in 0..self.taken.len() {
             let at = (self.next + step) % self.taken.len();
             if let Poll::Ready(accepted) = self.taken[at].1.poll_accept(cx) {
                 self.next = at + 1;
-                return Poll::Ready(accepted.map(|(stream, _)| {
+                return Poll::Ready(accepted.map(|(stream, peer)| {
                     let _ = stream.set_nodelay(true);
-                    stream
+                    (stream, peer.ip())
                 }));
             }
         }

@@ -8,7 +8,11 @@ use std::{ffi::c_void, mem::MaybeUninit, sync::Arc};
 use abi_stable::std_types::{ROption, RSlice, RStr};
 use module_api::abi::{RawRequest, ReqPtr};
 
-use super::{call::CallRequest, services::Behalf};
+use super::{
+    call::CallRequest,
+    forwarded::{Forwarded, is_of_proxies},
+    services::Behalf,
+};
 
 /// A request and the view of it, which points into the request: hence always in a box of its own.
 struct Lent {
@@ -84,6 +88,10 @@ unsafe fn request(context: *const c_void) -> &'static CallRequest {
 extern "C" fn header(context: *const c_void, name: RStr<'_>) -> ROption<RStr<'static>> {
     // SAFETY: called through a request that the module holds, hence before `release`.
     let request = unsafe { request(context) };
+    if is_of_proxies(name.as_str()) {
+        let vouched = request.parts.extensions.get::<Forwarded>();
+        return vouched.and_then(|forwarded| forwarded.header(name.as_str())).map(RStr::from_str).into();
+    }
     let value = request.parts.headers.get(name.as_str());
     value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(RStr::from_str).into()
 }
@@ -159,5 +167,40 @@ mod tests {
         .join()
         .unwrap();
         assert_eq!(Arc::strong_count(&id), 1);
+    }
+
+    #[test]
+    fn of_what_proxies_say_a_module_sees_only_what_the_host_vouches_for() {
+        let names = ["x-forwarded-for", "X-Forwarded-Host", "x-forwarded-proto", "x-forwarded-user", "forwarded"];
+        let seen = |vouched: Option<Forwarded>| {
+            let mut request = given().0;
+            for name in names {
+                request
+                    .parts
+                    .headers
+                    .insert(name.to_ascii_lowercase().parse::<http::HeaderName>().unwrap(), "forged".parse().unwrap());
+            }
+            request.parts.extensions.extend(
+                vouched
+                    .map(|it| {
+                        let mut extensions = http::Extensions::new();
+                        extensions.insert(it);
+                        extensions
+                    })
+                    .unwrap_or_default(),
+            );
+            let lent = lend(request, 1);
+            let raw = lent.get();
+            let value = |name: &str| (raw.header)(raw.context, name.into()).map(|value| value.as_str().to_owned());
+            names.map(|name| value(name).into_option())
+        };
+        assert_eq!(seen(None), [None, None, None, None, None]);
+        let vouched = Forwarded {
+            client: Some("192.0.2.1".to_owned()),
+            host: Some("a.example".to_owned()),
+            proto: Some("https"),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(seen(Some(vouched)), [some("192.0.2.1"), some("a.example"), some("https"), None, None]);
     }
 }

@@ -5,7 +5,8 @@
 //! did not observe: each generation ends as [`Outcome::Unloaded`] or [`Outcome::Resident`] with a reason.
 //!
 //! Files, in the order of a generation's life: `opening` is the front; `staging` copies the file, `library`
-//! opens and checks the copy, `generation` and `instance` are what others hold, `call` and `reply` carry one request, `hosting`
+//! opens and checks the copy, `generation` and `instance` are what others hold, `call` and `reply` carry one request, `forwarded` is what a
+//! proxy says of it, `hosting`
 //! and `logging` are what the module may ask, `reaper` unloads. `interpose` and `footprint` know what the
 //! module left behind on the host's threads. `presence` and `watchdog` know which thread is in whose code, and
 //! for how long.
@@ -19,6 +20,7 @@ mod generation;
 mod instance;
 
 mod call;
+mod forwarded;
 mod lend;
 mod reply;
 
@@ -48,6 +50,7 @@ mod error;
 pub use call::{Call, CallRequest};
 pub use error::{LoadError, Route};
 pub use footprint::sweep_this_thread;
+pub use forwarded::{Forwarded, is_of_proxies};
 pub use generation::Generation;
 pub use instance::{ClaimedWork, Hook, Instance};
 pub use interpose::installed;

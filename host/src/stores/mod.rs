@@ -3,6 +3,7 @@
 //! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
 //! nothing of what runs.
 
+mod cors;
 mod delivery;
 mod document;
 mod entries;
@@ -20,6 +21,7 @@ pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use cors::{Cors, Grant};
 pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
 };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
-use super::TenantDocumentError;
+use super::{Cors, TenantDocumentError};
 use crate::names::{ModuleName, TenantId};
 
 /// One tenant as stored. Fields that Tenon doesn't know are kept in `unknown` and written back.
@@ -24,6 +24,9 @@ pub struct TenantDocument {
     pub feature_flags: BTreeMap<String, serde_json::Value>,
     /// Settings by module name; each a JSON object.
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// Which pages of other origins may read answers; `None`: the host says nothing about origins. In a box, as most
+    /// tenants have none.
+    pub cors: Option<Box<Cors>>,
     /// Grows by one with each write; 0 in a document that a foreign program wrote.
     pub revision: u64,
     /// Of the last write.

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use semver::VersionReq;
 use serde_json::{Map, Value};
 
-use super::{EnabledModule, Isolation, TenantDocument, TenantStatus};
+use super::{Cors, EnabledModule, Isolation, TenantDocument, TenantStatus};
 
 /// Why a JSON object is no tenant document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,9 @@ impl TenantDocument {
         put(&mut json, "enabledModules", self.enabled_modules.iter().map(EnabledModule::to_json).collect::<Vec<_>>());
         put(&mut json, "featureFlags", Map::from_iter(self.feature_flags.clone()));
         put(&mut json, "settings", Map::from_iter(self.settings.clone()));
+        if let Some(cors) = &self.cors {
+            put(&mut json, "cors", cors.to_json());
+        }
         put(&mut json, "revision", self.revision);
         put_time(&mut json, "updatedAt", self.updated_at);
         json
@@ -77,6 +80,7 @@ impl TenantDocument {
         for (module, _) in settings.iter().filter(|(_, value)| !value.is_object()) {
             fields.refuse(&format!("settings.{module}"), "must be an object");
         }
+        let cors = fields.cors();
         let revision = fields.revision();
         let updated_at = fields.parsed("updatedAt");
         let mut problems = fields.problems;
@@ -88,6 +92,7 @@ impl TenantDocument {
                 enabled_modules,
                 feature_flags,
                 settings: settings.into_iter().collect(),
+                cors: cors.map(Box::new),
                 revision,
                 updated_at,
                 unknown: json,
@@ -201,6 +206,19 @@ impl Fields<'_> {
         }
     }
 
+    fn cors(&mut self) -> Option<Cors> {
+        match self.take("cors")? {
+            Value::Object(object) => match Cors::from_json(object) {
+                Ok(cors) => return Some(cors),
+                Err(problems) => {
+                    problems.iter().for_each(|(field, problem)| self.refuse(&format!("cors.{field}"), problem));
+                }
+            },
+            _ => self.refuse("cors", "must be an object"),
+        }
+        None
+    }
+
     /// Programs whose only numbers are floats may have written 17 as 17.0.
     fn revision(&mut self) -> u64 {
         let Some(value) = self.take("revision") else { return 0 };
@@ -262,7 +280,8 @@ mod tests {
                 { "moduleId": "clinic", "version": ">=1, <3", "isolation": "shared" },
             ],
             "featureFlags": { "advanced-reporting": true, "theme": "dark" },
-            "settings": { "tasks": { "a": [1] } }, "revision": 17, "updatedAt": "2026-01-02T03:04:05.678Z",
+            "settings": { "tasks": { "a": [1] } }, "cors": { "origins": ["https://a.example"], "note": "kept" },
+            "revision": 17, "updatedAt": "2026-01-02T03:04:05.678Z",
         });
         let document = read(full.clone()).unwrap();
         assert_eq!(document.enabled_modules[0].unknown.len(), 1);
@@ -283,7 +302,7 @@ mod tests {
     fn every_problem_is_named_at_once() {
         let refused = read(json!({
             "tenantId": "../a", "name": 7, "status": "gone", "revision": -1, "updatedAt": "yesterday",
-            "settings": { "tasks": 1 },
+            "settings": { "tasks": 1 }, "cors": { "origins": ["*", "A"], "credentials": true },
             "featureFlags": [],
             "enabledModules": [1, { "version": "one", "isolation": "none", "enabledAt": 1, "enabledBy": {} }],
         }));
@@ -301,6 +320,9 @@ mod tests {
         `enabledModules[1].enabledBy`: must be a string
         `featureFlags`: must be an object
         `settings.tasks`: must be an object
+        `cors.origins[1]`: is no origin: scheme, host and perhaps port, in lower case and without a path, as in `https://app.example`
+        or `*`
+        `cors.credentials`: can't be for every origin: name the origins, or leave credentials out
         `revision`: must be a whole number from 0 to 2^63-1
         `updatedAt`: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
         "#);

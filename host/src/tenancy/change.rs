@@ -11,7 +11,7 @@ use crate::{
     flags::{FlagChange, apply_changes},
     names::ModuleName,
     settings,
-    stores::{EnabledModule, Isolation, TenantDocument, TenantStatus},
+    stores::{Cors, EnabledModule, Isolation, TenantDocument, TenantStatus},
 };
 
 /// A change of a tenant's document.
@@ -48,6 +48,8 @@ pub enum Change {
         /// How.
         change: SettingsChange,
     },
+    /// Says which pages of other origins may read the tenant's answers; `None`: the host says nothing about origins.
+    SetCors(Option<Box<Cors>>),
     /// Nothing but a proof that each enabled module runs.
     Load,
 }
@@ -171,6 +173,14 @@ pub(super) fn edit(
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }
         Change::SetSettings { module, change } => set_settings(&mut edit.document, module, change, catalog)?,
+        Change::SetCors(cors) => {
+            // What a foreign program put beside the rules outlives them as long as there are some.
+            let unknown = edit.document.cors.take().map(|before| before.unknown).unwrap_or_default();
+            edit.document.cors.clone_from(cors);
+            if let Some(cors) = &mut edit.document.cors {
+                cors.unknown = unknown;
+            }
+        }
         Change::Load => {
             if edit.document.status == TenantStatus::Suspended {
                 return Err(TenancyError::TenantSuspended(before.id.clone()));
@@ -340,6 +350,7 @@ mod tests {
             enabled_modules: entries.collect(),
             feature_flags: BTreeMap::from([("theme".to_owned(), json!("dark"))]),
             settings: BTreeMap::new(),
+            cors: None,
             revision: 3,
             updated_at: None,
             unknown: Map::new(),

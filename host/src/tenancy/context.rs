@@ -221,10 +221,10 @@ impl Context {
         made
     }
 
-    /// Tells the instance in a slot that its settings are others now, unless it is leaving. A lease keeps it until the
-    /// hook has ended.
+    /// Tells the instance in a slot that its settings are others now, however busy it is, unless it is leaving. A lease
+    /// keeps it until the hook has ended.
     pub(super) fn settings_changed(&self, tenant: &TenantId, slot: &Slot) {
-        let Ok(Some(lease)) = slot.lease(self.tick.load(Ordering::Relaxed)) else { return };
+        let Some(lease) = slot.running().and_then(|running| running.lease_for_hook()) else { return };
         let slot = slot.serial;
         let (commands, tenant, limit) = (self.commands.clone(), tenant.clone(), self.settings.initialize);
         self.background.spawn(async move {

@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// The state bit of a closed gate; below it is the number of those inside.
+/// The state bit of a closed gate; below it are the numbers of those inside: hooks of the host's own, then requests.
 const CLOSED: u64 = 1 << 63;
+/// One hook.
+const HOOK: u64 = 1 << 32;
+/// Where requests are counted.
+const REQUESTS: u64 = HOOK - 1;
 
 /// Counts leases of one instance.
 #[derive(Debug, Default)]
@@ -50,7 +54,7 @@ impl Gate {
             self.leave();
             return Err(Refusal::Closed);
         }
-        if before >= u64::from(limit) {
+        if before & REQUESTS >= u64::from(limit) {
             self.leave();
             return Err(Refusal::Full);
         }
@@ -60,10 +64,32 @@ impl Gate {
         Ok(())
     }
 
+    /// Lets one in that is no request: it takes nobody's place, and a drain waits for it all the same. The caller leaves
+    /// by [`Gate::leave_hook`], exactly once.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`; then nothing was counted.
+    pub(super) fn enter_hook(&self) -> Result<(), Refusal> {
+        if self.state.fetch_add(HOOK, Ordering::AcqRel) & CLOSED != 0 {
+            self.leave_hook();
+            return Err(Refusal::Closed);
+        }
+        Ok(())
+    }
+
     /// One goes out.
     pub(super) fn leave(&self) {
-        let before = self.state.fetch_sub(1, Ordering::AcqRel);
-        if before == CLOSED | 1 {
+        self.goes_out(1);
+    }
+
+    /// One goes out that came by [`Gate::enter_hook`].
+    pub(super) fn leave_hook(&self) {
+        self.goes_out(HOOK);
+    }
+
+    fn goes_out(&self, one: u64) {
+        if self.state.fetch_sub(one, Ordering::AcqRel) == CLOSED | one {
             self.emptied.notify_one();
         }
     }
@@ -87,7 +113,8 @@ impl Gate {
 
     /// How many are inside.
     pub(super) fn inside(&self) -> u64 {
-        self.state.load(Ordering::Acquire) & !CLOSED
+        let state = self.state.load(Ordering::Acquire) & !CLOSED;
+        (state & REQUESTS) + state / HOOK
     }
 
     /// The tick of the last entry.
@@ -153,6 +180,21 @@ mod tests {
         gate.leave();
         gate.emptied().await;
         assert_eq!(gate.inside(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_hook_gets_in_where_it_is_full_takes_no_place_and_is_waited_for() {
+        let gate = Gate::default();
+        assert_eq!((gate.enter(1, 0), gate.enter_hook(), gate.enter(1, 0)), (Ok(()), Ok(()), Err(Refusal::Full)));
+        gate.leave();
+        assert_eq!((gate.enter(1, 0), gate.inside()), (Ok(()), 2), "the hook is in nobody's place");
+        gate.leave();
+        assert!(!gate.close_if_empty());
+        gate.close();
+        assert_eq!(gate.enter_hook(), Err(Refusal::Closed));
+        assert_eq!(gate.inside(), 1);
+        gate.leave_hook();
+        gate.emptied().await;
     }
 
     #[tokio::test]

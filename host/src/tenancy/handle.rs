@@ -271,6 +271,7 @@ impl Tenancy {
             enabled_modules: Vec::new(),
             feature_flags: std::collections::BTreeMap::new(),
             settings: std::collections::BTreeMap::new(),
+            cors: None,
             revision: 0,
             updated_at: Some(jiff::Timestamp::now()),
             unknown: serde_json::Map::new(),

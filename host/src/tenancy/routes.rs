@@ -131,6 +131,23 @@ impl RouteTable {
         }
     }
 
+    /// The methods that a path is served by, in the order of the manifest; none where the table does not have it.
+    pub fn methods(&self, path: &str) -> Vec<Method> {
+        let mut methods = Vec::new();
+        for found in [&self.plain, &self.rests].into_iter().filter_map(|router| router.at(path).ok()) {
+            for offer in &found.value.methods {
+                if !methods.contains(&offer.method) {
+                    methods.push(offer.method.clone());
+                }
+            }
+        }
+        // As `look` serves it.
+        if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+            methods.push(Method::HEAD);
+        }
+        methods
+    }
+
     fn found<'table, 'path>(
         &'table self,
         target: &'table PathTarget,
@@ -239,6 +256,8 @@ mod tests {
         assert_eq!(found(&table, Method::GET, "/m"), "3 []");
         assert_eq!(found(&table, Method::PUT, "/m/x/7"), "OtherMethods { allowed: [GET] }");
         let table = self::table(&[("GET", "/x/{a}"), ("PUT", "/x/{*rest}")]);
+        assert_eq!(table.methods("/m/x/7"), [Method::GET, Method::PUT, Method::HEAD]);
+        assert_eq!((table.methods("/m/x/7/8"), table.methods("/m/y")), (vec![Method::PUT], Vec::new()));
         assert_eq!(found(&table, Method::PUT, "/m/x/7"), r#"1 ["rest"]"#);
     }
 }

@@ -67,7 +67,13 @@ impl Running {
     pub(super) fn lease(self: &Arc<Self>, limit: u32, tick: u32) -> Result<Lease, Refusal> {
         self.gate.enter(limit, tick)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { running: Arc::clone(self) })
+        Ok(Lease { running: Arc::clone(self), place: Place::Request })
+    }
+
+    /// A lease for a hook, which no limit of requests keeps away; `None` where the instance is being drained.
+    pub(super) fn lease_for_hook(self: &Arc<Self>) -> Option<Lease> {
+        self.gate.enter_hook().ok()?;
+        Some(Lease { running: Arc::clone(self), place: Place::Hook })
     }
 
     /// The services its module uses.
@@ -158,6 +164,14 @@ pub struct RetireTimes {
 #[derive(Debug)]
 pub struct Lease {
     running: Arc<Running>,
+    place: Place,
+}
+
+/// As what a lease was counted.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Request,
+    Hook,
 }
 
 impl Lease {
@@ -198,6 +212,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.running.gate.leave();
+        match self.place {
+            Place::Request => self.running.gate.leave(),
+            Place::Hook => self.running.gate.leave_hook(),
+        }
     }
 }

@@ -73,6 +73,7 @@ async fn store_tenants(data: &Path) -> Result<()> {
             }],
             feature_flags: std::collections::BTreeMap::new(),
             settings: std::collections::BTreeMap::new(),
+            cors: None,
             revision: 0,
             updated_at: None,
             unknown: serde_json::Map::new(),

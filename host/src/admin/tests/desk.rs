@@ -167,6 +167,7 @@ impl Desk {
             enabled_modules: modules.iter().map(enabled).collect(),
             feature_flags: Default::default(),
             settings: Default::default(),
+            cors: None,
             revision: 0,
             updated_at: None,
             unknown: serde_json::Map::new(),

@@ -25,7 +25,7 @@ mod unique;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{CollectionKey, DocumentPage, Find, ModelFields, Store, StoreError, TenantDocument, TenantStatus};
+use super::{CollectionKey, Cors, DocumentPage, Find, ModelFields, Store, StoreError, TenantDocument, TenantStatus};
 
 /// How long one test may take: long enough for a slow disk, short enough to be waited for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -110,6 +110,7 @@ pub fn tenant(id: &str) -> TenantDocument {
         enabled_modules: Vec::new(),
         feature_flags: BTreeMap::from([("theme".to_owned(), "dark".into())]),
         settings: BTreeMap::from([("tasks".to_owned(), serde_json::json!({ "limit": 3 }))]),
+        cors: Cors::new(vec!["https://app.example".to_owned()], Some(600), true).ok().map(Box::new),
         revision: 0,
         updated_at: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
         unknown: serde_json::Map::from_iter([("plan".to_owned(), serde_json::json!({ "seats": [1, 2] }))]),

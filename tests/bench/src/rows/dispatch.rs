@@ -12,7 +12,7 @@ use http::Request;
 use http_body_util::Empty;
 use tenon_host::{
     config::{Config, RuntimeMode},
-    gateway::{Door, DoorSettings, TenantNaming},
+    gateway::{Door, DoorSettings, TenantNaming, TrustedProxies},
     identity::Verifier,
     loader::{CallRequest, Reply},
     tenancy::{Lent, Looked, Tenancy},
@@ -101,13 +101,13 @@ fn door(config: &Config, tenancy: Tenancy) -> Result<Door> {
         host_suffix: source.host_suffix.clone(),
         path_prefix: source.path_prefix.clone(),
     };
-    Ok(Door::new(tenancy, verifier, DoorSettings { dev: false, naming }))
+    Ok(Door::new(tenancy, verifier, DoorSettings { dev: false, naming, proxies: TrustedProxies::default() }))
 }
 
 async fn measure(door: &Door, tenancy: &Tenancy, spread_over: usize, effort: Effort) -> Result<Times> {
     let requests: Vec<Prepared> = (0..spread_over).map(request).collect::<Result<_>>()?;
     for request in &requests {
-        let status = door.answer(request.clone()).await.status();
+        let status = door.answer(None, request.clone()).await.status();
         if status != http::StatusCode::OK {
             return Err(Failure::new(format!("the host answered {status}")));
         }
@@ -144,7 +144,7 @@ async fn measure(door: &Door, tenancy: &Tenancy, spread_over: usize, effort: Eff
         }
         let begun = Instant::now();
         for request in copies() {
-            black_box(door.answer(request).await);
+            black_box(door.answer(None, request).await);
         }
         times.door.push(each(begun.elapsed()));
     }
