@@ -77,7 +77,7 @@ fn a_file_is_seen_at_once_where_the_program_asks_for_it() {
         let host = Host::builder().config(config(&setup)).sweep_every(Duration::from_millis(20)).start().await.unwrap();
         assert_eq!(host.registry().names().count(), 0);
         setup.add("answers");
-        host.rescan().await;
+        host.rescan(None).await.unwrap();
         let registry = host.registry();
         assert_eq!(registry.get("answers").len(), 1);
         assert!(Arc::ptr_eq(&registry.get("answers")[0], &host.registry().get("answers")[0]));

@@ -46,7 +46,7 @@ fn email_service_is_unloaded_a_thousand_times_with_mail_delivered_in_between() {
         .arg(artifacts().library("email-service"))
         .args(["--settings", &settings.to_string()])
         .args([
-            "PUT /templates/{name} {\"subject\":\"Hi {{ name }}\",\"text\":\"Hi {{ name }}\"}",
+            "PUT /templates/visit {\"subject\":\"Hi {{ name }}\",\"text\":\"Hi {{ name }}\"}",
             "POST /messages {\"to\":\"ann@example.com\",\"subject\":\"Soak\",\"text\":\"t\",\"html\":\"<p>t\"}",
             "~GET /messages",
         ])

@@ -28,6 +28,8 @@ mod examples;
 mod harness;
 /// Issuers publish their keys, and change them.
 mod key_sets;
+/// Operators read the folder, start with modules off, and restart without losing anybody.
+mod restart;
 /// Nothing of one tenant reaches another.
 mod isolation;
 /// kill -9 during writes.

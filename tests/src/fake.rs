@@ -191,7 +191,8 @@ impl HostServices for FakeServices {
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
-        (name == "lit" || name == "unlit").then_some(name == "lit")
+        // Those of email-service are on, as its manifest says.
+        matches!(name, "lit" | "unlit" | "html" | "templates").then_some(name != "unlit")
     }
 
     fn now_millis(&self) -> i64 {

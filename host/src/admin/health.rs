@@ -64,12 +64,14 @@ pub(super) async fn livez(State(admin): State<Shared>) -> Response {
 
 /// Says whether tenants should be sent here.
 ///
+/// Not while the host is in safe mode: then each module is off until it is released.
+///
 /// With `?verbose` what was looked at is listed, as text, or as JSON where `Accept` asks for it.
 #[utoipa::path(get, path = "/readyz", tag = "host", operation_id = "readyz", security((), ("token" = [])),
     params(("verbose" = Option<bool>, Query, description = "Lists what was looked at; needs the token")),
     responses((status = 200, description = "They should", content(
             (String = "text/plain"), (Readiness = "application/json"))),
-        (status = 503, description = "Not yet, or no more", content(
+        (status = 503, description = "Not yet, no more, or not in safe mode", content(
             (String = "text/plain"), (Readiness = "application/json")))))]
 pub(super) async fn readyz(
     State(admin): State<Shared>,

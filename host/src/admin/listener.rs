@@ -31,16 +31,20 @@ pub struct AdminListener {
 }
 
 impl AdminListener {
-    /// Binds (port 0 takes any) and begins to serve. Blocks only for the binding; not for threads of a runtime.
+    /// Binds (port 0 takes any), unless it is given a socket that listens, and begins to serve. Blocks only for the
+    /// binding; not for threads of a runtime.
     ///
     /// # Errors
     ///
     /// Where the address can't be bound or the thread can't be made.
-    pub fn start(listen: SocketAddr, router: Router) -> io::Result<Self> {
+    pub fn start(listen: SocketAddr, given: Option<std::net::TcpListener>, router: Router) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _entered = runtime.enter();
-            bind(listen)?
+            match given {
+                Some(socket) => TcpListener::from_std(socket)?,
+                None => bind(listen)?,
+            }
         };
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();

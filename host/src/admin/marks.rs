@@ -10,15 +10,30 @@ use super::{
     state::Shared,
 };
 use crate::{
-    names::TenantId,
+    names::{ModuleName, TenantId},
     problem::Problem,
     stores::{Mark, MarkKind},
+    tenancy::Released,
 };
 
 /// All marks.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct MarkList {
     pub(super) marks: Vec<MarkItem>,
+    /// There in safe mode: the modules that were released on this host; all others are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) safe_mode: Option<Vec<ReleasedItem>>,
+}
+
+/// A module that runs although its host is in safe mode.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReleasedItem {
+    pub(super) module: String,
+    /// For whom; left out: for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant_id: Option<String>,
 }
 
 /// One content of a module that does not run for a tenant, or for all, until its file changes or it is released.
@@ -82,18 +97,27 @@ pub(super) struct RolledBackAnswer {
     pub(super) to: String,
 }
 
-/// How many marks were taken away.
+/// What was taken away.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ReleasedAnswer {
     pub(super) module: String,
+    /// How many marks.
     pub(super) released: u64,
+    /// Whether safe mode had kept it off on this host.
+    pub(super) was_off: bool,
 }
 
 /// Lists what is held against contents, by module.
 #[utoipa::path(get, path = "/admin/v1/marks", tag = "modules", operation_id = "listMarks",
     responses((status = 200, description = "All marks", body = MarkList)))]
 pub(super) async fn list(State(admin): State<Shared>) -> axum::Json<MarkList> {
-    axum::Json(MarkList { marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect() })
+    let released = |(module, tenant): (ModuleName, Option<TenantId>)| ReleasedItem {
+        module: module.to_string(),
+        tenant_id: tenant.map(|tenant| tenant.to_string()),
+    };
+    let safe_mode = admin.tenancy.safe_mode().map(|all| all.into_iter().map(released).collect());
+    axum::Json(MarkList { marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect(), safe_mode })
 }
 
 /// Leaves the version of a module that runs for a tenant, or the newest one for all, for the one before it.
@@ -112,7 +136,7 @@ pub(super) async fn roll_back(
     Ok(axum::Json(RolledBackAnswer { module: module.to_string(), from: done.from, to: done.to }))
 }
 
-/// Takes away what is held against a module, for one tenant or for all.
+/// Takes away what is held against a module, for one tenant or for all, and lets it run in safe mode.
 #[utoipa::path(post, path = "/admin/v1/modules/{module}/release", tag = "modules", operation_id = "release",
     params(("module" = String, Path, description = "Name of the module")),
     request_body = ForWhom,
@@ -123,6 +147,6 @@ pub(super) async fn release(
     Json(whom): Json<ForWhom>,
 ) -> Result<axum::Json<ReleasedAnswer>, Refusal> {
     let tenant = whom.tenant()?;
-    let released = admin.tenancy.release(&module, tenant.as_ref()).await?;
-    Ok(axum::Json(ReleasedAnswer { module: module.to_string(), released }))
+    let Released { marks, was_off } = admin.tenancy.release(&module, tenant.as_ref()).await?;
+    Ok(axum::Json(ReleasedAnswer { module: module.to_string(), released: marks, was_off }))
 }

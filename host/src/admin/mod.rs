@@ -17,6 +17,7 @@ mod refusal;
 mod modules;
 mod modules_wire;
 mod order;
+mod reload;
 
 mod change_wire;
 mod enabling;
@@ -37,7 +38,7 @@ mod marks;
 
 pub use listener::AdminListener;
 pub use router::router;
-pub use state::{AdminState, Liveness, Readiness};
+pub use state::{AdminState, Liveness, ReadFolder, Readiness};
 
 #[cfg(test)]
 mod tests;

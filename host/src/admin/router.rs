@@ -6,7 +6,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    cors, dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, settings,
+    cors, dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, reload, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants,
 };
@@ -47,6 +47,8 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(marks::list))
         .routes(routes!(marks::roll_back))
         .routes(routes!(marks::release))
+        .routes(routes!(reload::reload))
+        .routes(routes!(reload::reload_module))
         .routes(routes!(stats::stats))
         .routes(routes!(status::status))
         .routes(routes!(health::livez))

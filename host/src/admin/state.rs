@@ -8,7 +8,14 @@ use std::{
     time::Instant,
 };
 
-use crate::{identity::AdminToken, loader::Loader, stores::Store, tenancy::Tenancy};
+use crate::{
+    catalog::{Changes, ScanError},
+    identity::AdminToken,
+    loader::Loader,
+    names::ModuleName,
+    stores::Store,
+    tenancy::Tenancy,
+};
 
 /// The rooms that the operators' interface stands on.
 pub struct AdminState {
@@ -24,6 +31,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// What `/livez` tells.
     pub liveness: Arc<Liveness>,
+    /// What `reload` reads.
+    pub folder: Arc<dyn ReadFolder>,
     /// Whether only requests to loopback names are answered.
     pub dev: bool,
 }
@@ -34,17 +43,34 @@ impl std::fmt::Debug for AdminState {
     }
 }
 
+/// Whoever reads the plugins folder.
+pub trait ReadFolder: Send + Sync {
+    /// Reads what changed, and all files of the module `again`; says what differs. Blocks. When it returns, the catalog is
+    /// in force; tenants follow one by one.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder can't be read: then what was there stays in force.
+    fn read(&self, again: Option<&ModuleName>) -> Result<Changes, ScanError>;
+}
+
 /// Whether tenants should be sent here: not yet, now, no more. It never goes back.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
 
 const READY: u8 = 1;
-const LEAVING: u8 = 2;
+const SAFE: u8 = 2;
+const LEAVING: u8 = 3;
 
 impl Readiness {
     /// Everything is up.
     pub fn ready(&self) {
         self.0.fetch_max(READY, Ordering::AcqRel);
+    }
+
+    /// Everything is up, and modules are off.
+    pub fn safe(&self) {
+        self.0.fetch_max(SAFE, Ordering::AcqRel);
     }
 
     /// The host is going down.
@@ -57,10 +83,11 @@ impl Readiness {
         self.0.load(Ordering::Acquire) == READY
     }
 
-    /// `starting`, `ready` or `stopping`.
+    /// `starting`, `ready`, `safe` or `stopping`.
     pub(super) fn word(&self) -> &'static str {
         match self.0.load(Ordering::Acquire) {
             READY => "ready",
+            SAFE => "safe",
             LEAVING => "stopping",
             _ => "starting",
         }

@@ -27,7 +27,7 @@ const FAILING_SHOWN: usize = 100;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
-    /// `starting`, `ready` or `stopping`.
+    /// `starting`, `ready`, `safe` (each module is off until it is released) or `stopping`.
     #[schema(example = "ready")]
     pub(super) state: String,
     /// Of the host.

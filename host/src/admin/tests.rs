@@ -44,6 +44,7 @@ async fn every_documented_operation_is_answered_as_documented() {
                 ("POST", "/admin/v1/tenants") => json!({ "id": "other" }),
                 ("POST", "/admin/v1/modules/order") => json!({ "names": ["tasks", "hr-core"] }),
                 ("PATCH", "/admin/v1/tenants/acme") => json!({ "name": "Acme" }),
+                ("PUT", "/admin/v1/tenants/acme/cors") => json!({ "origins": ["https://app.example"] }),
                 ("PUT", _) => json!({ "dryRun": true, "withDependencies": true }),
                 _ => json!({}),
             };
@@ -72,7 +73,7 @@ async fn every_documented_operation_is_answered_as_documented() {
             }
         }
     }
-    assert_eq!(count, 32);
+    assert_eq!(count, 37);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,7 +349,7 @@ async fn status_and_readiness_show_what_needs_a_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listener_answers_and_stops_beside_an_idle_connection() {
     let desk = Desk::new(false);
-    let listener = AdminListener::start(([127, 0, 0, 1], 0).into(), desk.router.clone()).unwrap();
+    let listener = AdminListener::start(([127, 0, 0, 1], 0).into(), None, desk.router.clone()).unwrap();
     let address = listener.address();
     tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,7 +18,7 @@ use crate::{
     admin::{AdminListener, AdminState, Liveness, Readiness, router},
     catalog::{self, Archive, Catalog, ScanError},
     config::{self, Config},
-    gateway::{Door, DoorSettings, Gateway, GatewaySettings, RuntimeMode, TenantNaming, TrustedProxies},
+    gateway::{Door, DoorSettings, Gateway, GatewaySettings, Listener, RuntimeMode, TenantNaming, TrustedProxies},
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
     names::ModuleName,
@@ -76,6 +77,33 @@ pub struct HostBuilder {
     config: Config,
     store: Option<Arc<dyn Store>>,
     sweep_every: Option<Duration>,
+    safe: bool,
+    listeners: Listeners,
+}
+
+/// Sockets that listen already and that somebody else keeps open when this process ends: under socket activation no
+/// connection is refused over a restart.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For tenants' requests, in the place of `listen`.
+    pub tenants: Option<TcpListener>,
+    /// For operators' requests, in the place of `admin-listen`.
+    pub operators: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// The dev mode believes everybody who reaches it.
+    fn check(&self, dev: bool) -> io::Result<()> {
+        for socket in self.tenants.iter().chain(&self.operators) {
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            if dev && !address.ip().is_loopback() {
+                let why = format!("{address} is no loopback address, and dev mode believes every header");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for HostBuilder {
@@ -106,6 +134,20 @@ impl HostBuilder {
         self
     }
 
+    /// With every module off until somebody releases it, for all or for a tenant: for a host that a module brings down.
+    #[must_use]
+    pub fn safe(mut self, safe: bool) -> Self {
+        self.safe = safe;
+        self
+    }
+
+    /// On these sockets where they are given.
+    #[must_use]
+    pub fn listeners(mut self, listeners: Listeners) -> Self {
+        self.listeners = listeners;
+        self
+    }
+
     /// Starts the host: when this returns, both listeners answer. May be called inside any runtime; the host
     /// has threads of its own.
     ///
@@ -128,6 +170,7 @@ impl HostBuilder {
 
     fn build(self) -> Result<Host, StartError> {
         let config = self.config;
+        self.listeners.check(config.dev).map_err(StartError::io("a socket that was passed in"))?;
         make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
         let (store, sqlite): (Arc<dyn Store>, Option<Arc<SqliteStore>>) = match self.store {
             Some(store) => (store, None),
@@ -155,7 +198,7 @@ impl HostBuilder {
         let catalog = read_folder(&config.plugins)?;
         let limits = config.limits.clone();
         let tenancy = Tenancy::start(
-            tenancy_settings(&config, archive, self.sweep_every),
+            tenancy_settings(&config, archive, self.sweep_every, self.safe),
             Arc::clone(&store),
             loader.clone(),
             catalog,
@@ -169,7 +212,9 @@ impl HostBuilder {
             Containment::new(tenancy.clone(), Arc::clone(&liveness), background.threads(), config.containment);
         containment.listen_to(&loader);
         let admin = (token, liveness);
-        let drivers = start_drivers(&config, workers, &tenancy, &store, &loader, verifier, admin, &background);
+        let listeners = self.listeners;
+        let drivers =
+            start_drivers(&config, workers, listeners, &tenancy, &store, &loader, verifier, admin, &background);
         let Drivers { door, gateway, admin, watch, rescanner, readiness } = match drivers {
             Ok(drivers) => drivers,
             Err(error) => {
@@ -182,7 +227,13 @@ impl HostBuilder {
             }
         };
         containment.serve_with(Arc::clone(gateway.crew()));
-        readiness.ready();
+        match self.safe {
+            true => {
+                tracing::warn!("safe mode: no module runs until `tenon quarantine release` names it");
+                readiness.safe();
+            }
+            false => readiness.ready(),
+        }
         Ok(Host::new(Parts {
             config,
             tenancy,
@@ -216,6 +267,7 @@ struct Drivers {
 fn start_drivers(
     config: &Config,
     workers: usize,
+    listeners: Listeners,
     tenancy: &Tenancy,
     store: &Arc<dyn Store>,
     loader: &Loader,
@@ -232,13 +284,15 @@ fn start_drivers(
             proxies: TrustedProxies::new(config.proxies.trusted.clone()),
         },
     ));
-    let gateway = Gateway::start(&gateway_settings(config, workers), Arc::clone(&door))
+    let listener = listeners.tenants.map_or(Listener::Bind(config.listen), Listener::Given);
+    let gateway = Gateway::start(&gateway_settings(config, workers), listener, Arc::clone(&door))
         .map_err(StartError::io(format!("tenant listener on {}", config.listen)))?;
     super::threads::register_sweepers(loader, gateway.crew(), background);
     let rescanner = Arc::new(Rescanner::new(config.plugins.clone(), tenancy.clone()));
     let readiness = Arc::new(Readiness::default());
     let admin = AdminListener::start(
         config.admin_listen,
+        listeners.operators,
         router(AdminState {
             tenancy: tenancy.clone(),
             store: Arc::clone(store),
@@ -246,12 +300,13 @@ fn start_drivers(
             token,
             readiness: Arc::clone(&readiness),
             liveness,
+            folder: Arc::clone(&rescanner) as _,
             dev: config.dev,
         }),
     )
     .map_err(StartError::io(format!("admin listener on {}", config.admin_listen)))?;
     let on_change = Arc::clone(&rescanner);
-    let watch = Watch::start(watch_settings(config), move || on_change.rescan_blocking())
+    let watch = Watch::start(watch_settings(config), move || drop(on_change.rescan_blocking(None)))
         .map_err(StartError::io("the watch's thread"))?;
     Ok(Drivers { door, gateway, admin, watch, rescanner, readiness })
 }
@@ -287,7 +342,7 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
     Ok(Arc::new(catalog))
 }
 
-fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Duration>) -> TenancySettings {
+fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Duration>, safe: bool) -> TenancySettings {
     let Config { tenancy, deliveries, containment, reload, .. } = config;
     let share = |percent: usize| percent as f64 / 100.0;
     TenancySettings {
@@ -322,6 +377,7 @@ fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Durat
             panic_window: reload.panic_window,
         },
         archive: Arc::new(archive),
+        safe,
         secrets: Secrets::below(secrets_folder(config)),
     }
 }
@@ -353,7 +409,6 @@ fn naming(source: &config::TenantSource) -> TenantNaming {
 
 fn gateway_settings(config: &Config, workers: usize) -> GatewaySettings {
     GatewaySettings {
-        listen: config.listen,
         mode: match config.runtime.mode {
             config::RuntimeMode::PerCore => RuntimeMode::PerCore,
             config::RuntimeMode::WorkStealing => RuntimeMode::WorkStealing,

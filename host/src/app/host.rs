@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     admin::{AdminListener, Readiness},
-    catalog::Catalog,
+    catalog::{Catalog, Changes, ScanError},
     config::Config,
     gateway::{Door, Gateway},
     loader::{Loader, LoaderReport},
+    names::ModuleName,
     outbound::KeyKeeper,
     stores::SqliteStore,
     tenancy::{Tenancy, TenancyStats},
@@ -113,14 +114,20 @@ impl Host {
         self.parts().tenancy.stats()
     }
 
-    /// Reads the plugins folder now, without waiting for an event.
+    /// Reads the plugins folder now, without waiting for an event; says what differs from what was known. With `again`
+    /// that module's files count as replaced whether or not they are, so that each tenant gets a new instance of it.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder can't be read: then what was there stays in force.
     ///
     /// # Cancel safety
     ///
     /// The reading goes on when the future is dropped.
-    pub async fn rescan(&self) {
+    pub async fn rescan(&self, again: Option<ModuleName>) -> Result<Changes, ScanError> {
         let rescanner = Arc::clone(&self.parts().rescanner);
-        let _ = tokio::task::spawn_blocking(move || rescanner.rescan_blocking()).await;
+        let reading = tokio::task::spawn_blocking(move || rescanner.rescan_blocking(again.as_ref()));
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Stops orderly: accepts no more, lets requests end within the drain deadline, cleans the instances up,

@@ -10,7 +10,7 @@ mod serve;
 mod service;
 mod threads;
 
-pub use builder::{HostBuilder, StartError};
+pub use builder::{HostBuilder, Listeners, StartError};
 pub use flags::Flags;
 pub use host::Host;
 pub use serve::serve;

@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::{catalog, tenancy::Tenancy};
+use crate::{
+    admin::ReadFolder,
+    catalog::{self, Changes, ScanError},
+    names::ModuleName,
+    tenancy::Tenancy,
+};
 
 /// Reads one folder for one tenancy; one reading at a time.
 #[derive(Debug)]
@@ -22,20 +27,21 @@ impl Rescanner {
         Self { folder, tenancy, failed: Mutex::new(false) }
     }
 
-    /// Reads what changed since the catalog in force. Blocks; not for runtime threads. A folder that can't be read
-    /// changes nothing: what was there stays in force, and it is told once.
-    pub(super) fn rescan_blocking(&self) {
+    /// Reads what changed since the catalog in force, and all files of the module `again`. Blocks; not for runtime
+    /// threads. A folder that can't be read changes nothing: what was there stays in force, and it is logged once.
+    pub(super) fn rescan_blocking(&self, again: Option<&ModuleName>) -> Result<Changes, ScanError> {
         let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.tenancy.catalog();
         let is_running = |candidate: &catalog::Candidate| self.tenancy.is_open(candidate);
-        let fresh = match catalog::rescan(&before, &self.folder, &is_running) {
+        let is_known = |candidate: &catalog::Candidate| again != Some(&candidate.name);
+        let fresh = match catalog::rescan(&before, &self.folder, &is_known, &is_running) {
             Ok(fresh) => fresh,
             Err(error) => {
                 if !std::mem::replace(&mut *failed, true) {
                     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
                     tracing::error!("the plugins folder can't be read, what was there stays: failed to {error}{cause}");
                 }
-                return;
+                return Err(error);
             }
         };
         if std::mem::replace(&mut *failed, false) {
@@ -57,6 +63,13 @@ impl Rescanner {
         if !is_same(&before, &fresh) {
             self.tenancy.catalog_changed_blocking(Arc::new(fresh));
         }
+        Ok(changes)
+    }
+}
+
+impl ReadFolder for Rescanner {
+    fn read(&self, again: Option<&ModuleName>) -> Result<Changes, ScanError> {
+        self.rescan_blocking(again)
     }
 }
 

@@ -7,8 +7,8 @@ use super::{
     host::Host,
 };
 
-/// Runs a host until SIGTERM or SIGINT, then stops it orderly. A second signal ends the process at once with
-/// status 1. `on_start` is told when both listeners answer.
+/// Runs a host until SIGTERM or SIGINT, then stops it orderly; a second one ends the process at once with status 1. With
+/// SIGHUP the plugins folder is read again. `on_start` is told when both listeners answer.
 ///
 /// # Errors
 ///
@@ -23,11 +23,21 @@ pub fn serve(builder: HostBuilder, on_start: impl FnOnce(&Host)) -> Result<(), S
             Signals::new().map_err(|source| StartError::Io { what: "the signal handlers".to_owned(), source })?;
         let host = builder.start().await?;
         on_start(&host);
-        let signal = signals.next().await;
+        let signal = loop {
+            match signals.next().await {
+                Signal::Stop(signal) => break signal,
+                Signal::Reload => {
+                    tracing::info!(signal = "SIGHUP", "the plugins folder is read");
+                    // That it can't be read is logged where it is tried.
+                    let _ = host.rescan(None).await;
+                }
+            }
+        };
         tracing::info!(signal, "stopping");
+        let stopped_again = async { while !matches!(signals.next().await, Signal::Stop(_)) {} };
         tokio::select! {
             () = host.shutdown() => tracing::info!("stopped"),
-            _ = signals.next() => {
+            () = stopped_again => {
                 tracing::warn!("a second signal: leaving at once");
                 std::process::exit(1);
             }
@@ -36,23 +46,38 @@ pub fn serve(builder: HostBuilder, on_start: impl FnOnce(&Host)) -> Result<(), S
     })
 }
 
+/// What the process is told.
+enum Signal {
+    /// To end; the name of the signal.
+    Stop(&'static str),
+    /// To read the folder.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such signal elsewhere"))]
+    Reload,
+}
+
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Signal::Reload,
         }
     }
 }
@@ -66,8 +91,8 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
         let _ = tokio::signal::ctrl_c().await;
-        "ctrl-c"
+        Signal::Stop("ctrl-c")
     }
 }

@@ -127,7 +127,11 @@ impl Catalog {
         for candidate in self.all() {
             match old.find(candidate.name.as_str(), &candidate.version) {
                 None => changes.added.push(candidate.clone()),
-                Some(before) if before.identity != candidate.identity => {
+                // Read again on somebody's word, or another file.
+                Some(before)
+                    if before.identity != candidate.identity
+                        || (before.path == candidate.path && !Arc::ptr_eq(before, candidate)) =>
+                {
                     changes.replaced.push((before.clone(), candidate.clone()));
                 }
                 Some(_) => {}

@@ -71,20 +71,25 @@ impl ScannedFile {
 ///
 /// Only if the folder itself can't be listed.
 pub fn scan(folder: &Path, running: &dyn Fn(&Candidate) -> bool) -> Result<Catalog, ScanError> {
-    rescan(&Catalog::default(), folder, running)
+    rescan(&Catalog::default(), folder, &|_| true, running)
 }
 
 /// As [`scan`], but a file whose path, inode, size and time of change are those it had in `old` is not read
-/// again.
+/// again, unless it has a candidate that `known` denies.
 ///
 /// # Errors
 ///
 /// Only if the folder itself can't be listed.
-pub fn rescan(old: &Catalog, folder: &Path, running: &dyn Fn(&Candidate) -> bool) -> Result<Catalog, ScanError> {
+pub fn rescan(
+    old: &Catalog,
+    folder: &Path,
+    known: &(dyn Fn(&Candidate) -> bool + Sync),
+    running: &dyn Fn(&Candidate) -> bool,
+) -> Result<Catalog, ScanError> {
     let paths = module_paths(folder).map_err(|source| ScanError::Folder { path: folder.to_owned(), source })?;
-    let known: HashMap<&Path, &ScannedFile> = old.files().iter().map(|file| (&*file.path, file)).collect();
+    let before: HashMap<&Path, &ScannedFile> = old.files().iter().map(|file| (&*file.path, file)).collect();
     let unchanged = |path: &Path| {
-        let file = known.get(path)?;
+        let file = before.get(path).filter(|file| file.outcome.as_ref().map_or(true, |it| known(it)))?;
         let found = FileIdentity::of(&fs::metadata(path).ok()?);
         (file.identity == Some(found)).then(|| (*file).clone())
     };

@@ -254,8 +254,33 @@ pub(super) struct Store {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct MarkList {
     pub(super) marks: Vec<MarkItem>,
+    #[serde(default)]
+    pub(super) safe_mode: Option<Vec<LetGo>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LetGo {
+    pub(super) module: String,
+    #[serde(default)]
+    pub(super) tenant_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Reloaded {
+    pub(super) added: Vec<NamedVersion>,
+    pub(super) replaced: Vec<NamedVersion>,
+    pub(super) removed: Vec<NamedVersion>,
+    pub(super) rejected: Vec<Rejected>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NamedVersion {
+    pub(super) module: String,
+    pub(super) version: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -279,9 +304,12 @@ pub(super) struct RolledBack {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Released {
     pub(super) module: String,
     pub(super) released: u64,
+    #[serde(default)]
+    pub(super) was_off: bool,
 }
 
 #[derive(Debug, Deserialize)]

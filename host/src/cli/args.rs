@@ -64,6 +64,8 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Read the plugins folder now; with a module, renew its library and every tenant's instance.
+    Reload(Reload),
     /// Leave the version of a module that runs for the one that ran before it.
     Rollback(Rollback),
     /// Versions that were left, and modules that were stopped.
@@ -133,6 +135,9 @@ pub(super) struct Serve {
     /// Take users and roles from `X-Dev-User` and `X-Dev-Roles`; on loopback only.
     #[arg(long)]
     pub(super) dev: bool,
+    /// Start with every module off; `tenon quarantine release` lets one run.
+    #[arg(long)]
+    pub(super) safe: bool,
     /// Read the configuration, say what is wrong with it, and end.
     #[arg(long)]
     pub(super) check_config: bool,
@@ -335,6 +340,15 @@ pub(super) enum Settings {
         /// Keys, as in `login.user`.
         keys: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    /// The module's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) module: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    answers::{MarkItem, MarkList, Released, RolledBack},
+    answers::{LetGo, MarkItem, MarkList, Released, RolledBack},
     args::{Quarantine, Rollback},
     client::{Client, segment},
     failure::Failure,
@@ -33,7 +33,11 @@ pub(super) fn run(host: &Client, json: bool, what: Quarantine) -> Result<Output,
                 return Ok(Output::json(&answer));
             }
             let list: MarkList = host.view(&answer)?;
-            Ok(Output::text(table(&list.marks)))
+            let output = Output::text(table(&list.marks));
+            Ok(match list.safe_mode {
+                None => output,
+                Some(released) => output.remark(safe_mode(&released)),
+            })
         }
         Quarantine::Release { module, tenant } => {
             let path = format!("/admin/v1/modules/{}/release", segment(&module));
@@ -41,14 +45,28 @@ pub(super) fn run(host: &Client, json: bool, what: Quarantine) -> Result<Output,
             if json {
                 return Ok(Output::json(&answer));
             }
-            let Released { module, released } = host.view(&answer)?;
+            let Released { module, released, was_off } = host.view(&answer)?;
             Ok(Output::default().remark(match released {
+                0 if was_off => format!("{module} may run on this host, which is in safe mode"),
                 0 => format!("nothing is held against {module}"),
                 1 => format!("{module} is released: 1 mark is gone"),
                 more => format!("{module} is released: {more} marks are gone"),
             }))
         }
     }
+}
+
+/// What safe mode keeps off, in a line.
+fn safe_mode(released: &[LetGo]) -> String {
+    let released: Vec<_> = released
+        .iter()
+        .map(|LetGo { module, tenant_id }| match tenant_id {
+            Some(tenant) => format!("{module} for {tenant}"),
+            None => module.clone(),
+        })
+        .collect();
+    let but = if released.is_empty() { String::new() } else { format!(" but {}", released.join(", ")) };
+    format!("this host is in safe mode: all modules{but} are off")
 }
 
 /// Marks as a table.

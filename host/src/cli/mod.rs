@@ -23,6 +23,7 @@ mod marks;
 mod enabling;
 mod flags;
 mod modules;
+mod reload;
 mod report;
 mod settings;
 mod tenants;

@@ -12,7 +12,7 @@ use super::{
     failure::Failure,
     flags, marks, modules,
     output::{Output, finish},
-    report, serve, settings, tenants,
+    reload, report, serve, settings, tenants,
 };
 
 /// Runs the command that the process was started with.
@@ -35,6 +35,7 @@ pub fn run() -> ExitCode {
         Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
         Command::Settings { what, remote } => ask(&remote, |host, json| settings::run(host, json, what)),
         Command::DeadLetters { what, remote } => ask(&remote, |host, json| dead_letters::run(host, json, what)),
+        Command::Reload(what) => ask(&what.remote, |host, json| reload::reload(host, json, &what)),
         Command::Rollback(what) => ask(&what.remote, |host, json| marks::roll_back(host, json, &what)),
         Command::Quarantine { what, remote } => ask(&remote, |host, json| marks::run(host, json, what)),
         Command::Stats(remote) => ask(&remote, report::stats),

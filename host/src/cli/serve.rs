@@ -6,16 +6,23 @@ use std::{
     path::Path,
 };
 
+use listenfd::ListenFd;
+
 use super::{args::Serve, exit, output::Output};
 use crate::{
-    app::{self, Host},
+    app::{self, Host, Listeners},
     config::{Config, Flags, Layers, LogFormat},
     telemetry::{LogStyle, start_log},
 };
 
 /// Runs a host until a signal; returns the exit code.
 pub(super) fn serve(serve: Serve) -> u8 {
-    let only_check = serve.check_config;
+    // First of all: it takes names out of the environment, which is safe while there is one thread.
+    let listeners = match passed_in() {
+        Ok(listeners) => listeners,
+        Err(error) => return failed(&error),
+    };
+    let (only_check, safe) = (serve.check_config, serve.safe);
     let loaded = Config::load(Layers {
         folder: Path::new("."),
         file: serve.config.as_deref(),
@@ -48,10 +55,22 @@ pub(super) fn serve(serve: Serve) -> u8 {
     if let Err(error) = start_log(style, &config.log.filter) {
         return failed(&error);
     }
-    match app::serve(Host::builder().config(config), announce) {
+    match app::serve(Host::builder().config(config).safe(safe).listeners(listeners), announce) {
         Ok(()) => exit::OK,
         Err(error) => failed(&error),
     }
+}
+
+/// The sockets that whoever started the process has opened for it (systemd's socket activation): the first is for
+/// tenants, the second, where there is one, for operators.
+fn passed_in() -> io::Result<Listeners> {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 2 {
+        let why =
+            format!("{} sockets were passed in: the first is for tenants, the second for operators", sockets.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(Listeners { tenants: sockets.take_tcp_listener(0)?, operators: sockets.take_tcp_listener(1)? })
 }
 
 /// Data, hence on stdout whatever the log's filter: with port 0 nobody else knows where the host listens.

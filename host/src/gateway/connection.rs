@@ -13,12 +13,19 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http1, service::HttpService};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::watch};
 
-use super::{body::AnswerBody, door::Door};
+use super::{body::AnswerBody, door::Door, patient::Patient};
+
+/// How long a connection on which nothing was asked yet is waited for when the gateway stops: its first request may be
+/// on the way already, and would be lost. A guess: long for a head that was sent right after the connection was made.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// What the requests of one connection share.
 pub(super) struct Link {
@@ -26,11 +33,13 @@ pub(super) struct Link {
     /// Who is at the other end.
     peer: IpAddr,
     cutter: Arc<Cutter>,
+    /// Whether a request has come.
+    asked: AtomicBool,
 }
 
 impl Link {
     pub(super) fn new(door: Arc<Door>, peer: IpAddr) -> Self {
-        Self { door, peer, cutter: Arc::default() }
+        Self { door, peer, cutter: Arc::default(), asked: AtomicBool::new(false) }
     }
 
     /// Answers one request of the connection.
@@ -38,23 +47,42 @@ impl Link {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Infallible> {
+        self.asked.store(true, Ordering::Relaxed);
         let mut response = self.door.answer(Some(self.peer), request).await;
         response.body_mut().cut_by(&self.cutter);
         Ok(response)
     }
 
-    /// Runs the connection to its end, or until what it sends must break off.
-    pub(super) fn run(
-        &self,
-        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let cutter = Arc::clone(&self.cutter);
+    /// Runs the connection to its end, or until what it sends must break off. Once the gateway stops, it ends with the
+    /// request that it is at.
+    pub(super) fn run<S>(
+        self: Arc<Self>,
+        connection: http1::Connection<TokioIo<Patient<TcpStream>>, S>,
+        stopped: watch::Receiver<Option<Duration>>,
+    ) -> impl Future<Output = ()>
+    where
+        S: HttpService<Incoming, ResBody = AnswerBody>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         async move {
             // Dropped at the end, which closes the socket: the client sees that the answer is not whole.
             let mut connection = pin!(connection);
-            let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending => cutter.poll(cx).map(|()| None),
+            let mut leaving = pin!(self.until_leaving(stopped));
+            let mut is_leaving = false;
+            let ended = poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                        return Poll::Ready(Some(ended));
+                    }
+                    if self.cutter.poll(cx).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                    if is_leaving || leaving.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             });
             match ended.await {
                 Some(Ok(())) => {}
@@ -65,6 +93,14 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Completes when the connection should end. Polled after each step of the connection.
+    async fn until_leaving(&self, mut stopped: watch::Receiver<Option<Duration>>) {
+        // An error says that the gateway is gone.
+        let _ = stopped.wait_for(Option::is_some).await;
+        let asked = poll_fn(|_| if self.asked.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending });
+        let _ = tokio::time::timeout(FIRST_WAIT, asked).await;
     }
 }
 

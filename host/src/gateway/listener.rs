@@ -31,11 +31,28 @@ pub enum RuntimeMode {
     WorkStealing,
 }
 
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// Sockets of the gateway's own, at this address; port 0 takes any.
+    Bind(SocketAddr),
+    /// A socket that listens already and that somebody else keeps open when the gateway ends, so that no connection is
+    /// refused meanwhile. Must not block.
+    Given(std::net::TcpListener),
+}
+
+impl Listener {
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Bind(address) => Ok(*address),
+            Self::Given(socket) => socket.local_addr(),
+        }
+    }
+}
+
 /// How the listener behaves.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// Where to listen; port 0 takes any.
-    pub listen: SocketAddr,
     /// On what to run.
     pub mode: RuntimeMode,
     /// How many workers, at least 1.
@@ -67,25 +84,32 @@ pub struct Gateway {
 pub(super) const CUT_WAIT: Duration = Duration::from_secs(2);
 
 impl Gateway {
-    /// Binds and begins to serve.
+    /// Begins to serve on the sockets that `listener` makes.
     ///
     /// # Errors
     ///
     /// Where the address can't be bound or a thread can't be made.
-    pub fn start(settings: &GatewaySettings, door: Arc<Door>) -> io::Result<Self> {
+    pub fn start(settings: &GatewaySettings, listener: Listener, door: Arc<Door>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(None);
         let (tell, ended) = std::sync::mpsc::channel();
         let workers = settings.workers.max(1);
         let (settings_of_all, connections, refused) = (settings.clone(), Count::default(), Count::default());
         let serving = Serving { door, settings: settings_of_all, connections, refused, stopped };
         let crew = Arc::new(Crew::new(serving, tell));
-        let mut gateway = Self { address: settings.listen, stop, crew, ended: ended.into() };
+        let address = listener.address()?;
+        let mut gateway = Self { address, stop, crew, ended: ended.into() };
         match settings.mode {
             RuntimeMode::PerCore => {
-                refuse_taken(settings.listen)?;
+                if let Listener::Bind(address) = listener {
+                    refuse_taken(address)?;
+                }
                 for worker in 0..workers {
                     let runtime = own_runtime()?;
-                    let socket = bind(&runtime, gateway.address, workers > 1)?;
+                    let socket = match &listener {
+                        Listener::Bind(_) => bind(&runtime, gateway.address, workers > 1)?,
+                        // One queue for all: what waits in it when they end is the next host's.
+                        Listener::Given(socket) => socket.try_clone()?,
+                    };
                     gateway.address = socket.local_addr()?;
                     gateway.crew.add_worker(format!("tenon-gateway-{worker}"), runtime, socket)?;
                 }
@@ -98,7 +122,10 @@ impl Gateway {
                     .thread_name(name)
                     .on_thread_park(sweep_this_thread)
                     .build()?;
-                let socket = bind(&runtime, settings.listen, false)?;
+                let socket = match listener {
+                    Listener::Bind(address) => bind(&runtime, address, false)?,
+                    Listener::Given(socket) => socket,
+                };
                 gateway.address = socket.local_addr()?;
                 gateway.crew.add_shared(name.to_owned(), workers, runtime, socket)?;
             }

@@ -21,6 +21,6 @@ mod serve;
 pub use body::AnswerBody;
 pub use crew::Crew;
 pub use door::{Door, DoorSettings};
-pub use listener::{Gateway, GatewaySettings, RuntimeMode};
+pub use listener::{Gateway, GatewaySettings, Listener, RuntimeMode};
 pub use naming::TenantNaming;
 pub use proxies::TrustedProxies;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
@@ -79,7 +79,6 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
     let mut clock = HeadClock::new(settings.header_timeout);
     let mut ticks = tokio::time::interval(clock.every());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let graceful = GracefulShutdown::new();
     let mut open = tokio::task::JoinSet::new();
     let mut sockets = Sockets::default();
     loop {
@@ -121,7 +120,7 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
         let link = Arc::new(Link::new(Arc::clone(&door), peer));
         let of_requests = Arc::clone(&link);
         let service = service_fn(move |request| Arc::clone(&of_requests).answer(request));
-        let running = link.run(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
+        let running = link.run(http.serve_connection(TokioIo::new(stream), service), stopped.clone());
         open.spawn(async move {
             running.await;
             drop(counted);
@@ -129,7 +128,8 @@ pub(super) async fn serve(serving: Serving, mut orders: mpsc::UnboundedReceiver<
     }
     drop(sockets);
     let deadline = stopped.borrow().unwrap_or_default();
-    if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+    let all = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(deadline, all).await.is_err() {
         tracing::warn!(?deadline, "connections were still open at the shutdown deadline");
     }
     open.shutdown().await;

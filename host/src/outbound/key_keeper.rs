@@ -89,12 +89,12 @@ async fn keep(set: Arc<KeySet>, client: Client, times: KeyTimes) {
 
 /// Reads the file again and again: it is small, and its content says more than its times.
 async fn keep_file(set: &KeySet, file: &Path, times: KeyTimes) {
-    let mut last = None;
+    let (mut last, mut unused) = (None, Vec::new());
     loop {
         let content = std::fs::read(file).map_err(|error| error.to_string());
         if last.as_ref() != Some(&content) {
             match &content {
-                Ok(bytes) => take(set, bytes).unwrap_or_else(|why| warn_file(set, file, &why)),
+                Ok(bytes) => take(set, bytes, &mut unused).unwrap_or_else(|why| warn_file(set, file, &why)),
                 Err(why) => warn_file(set, file, why),
             }
             last = Some(content);
@@ -110,11 +110,11 @@ fn warn_file(set: &KeySet, file: &Path, why: &str) {
 
 async fn keep_url(set: &KeySet, url: &str, client: &Client, times: KeyTimes) {
     let refresh = set.rules().refresh;
-    let mut failures = 0;
+    let (mut failures, mut unused) = (0, Vec::new());
     loop {
         let begun = Instant::now();
         let fetched = match fetch(client, url).await {
-            Ok(content) => take(set, &content),
+            Ok(content) => take(set, &content, &mut unused),
             Err(why) => Err(why),
         };
         let next = match fetched {
@@ -140,15 +140,16 @@ async fn keep_url(set: &KeySet, url: &str, client: &Client, times: KeyTimes) {
     }
 }
 
-/// Takes new content, and tells what it changed.
-fn take(set: &KeySet, content: &[u8]) -> Result<(), String> {
+/// Takes new content, and tells what it changed; of entries that are not used, those that `told` does not have.
+fn take(set: &KeySet, content: &[u8], told: &mut Vec<String>) -> Result<(), String> {
     let KeySetChange { added, removed, unused } = set.replace(content).map_err(|error| error.to_string())?;
     if !added.is_empty() || !removed.is_empty() {
         tracing::info!(issuer = set.issuer(), ?added, ?removed, "the issuer's keys have changed");
-        for reason in unused {
-            tracing::warn!(issuer = set.issuer(), "a key of the issuer is not used: {reason}");
-        }
     }
+    for reason in unused.iter().filter(|reason| !told.contains(reason)) {
+        tracing::warn!(issuer = set.issuer(), "a key of the issuer is not used: {reason}");
+    }
+    *told = unused;
     Ok(())
 }
 

@@ -47,6 +47,8 @@ pub(super) enum Command {
     Mark { marks: Vec<Mark> },
     /// The store's marks were read.
     Marks { marks: Vec<Mark> },
+    /// A module is to run although the host is in safe mode; `false` where it was not off.
+    LetGo { module: ModuleName, tenant: Option<TenantId>, reply: oneshot::Sender<bool> },
     /// The folder has changed.
     Catalog { catalog: Arc<Catalog>, reply: oneshot::Sender<()> },
     /// Everything is to be taken out of service.

@@ -59,6 +59,8 @@ pub struct TenancySettings {
     pub archive: Arc<Archive>,
     /// Where the secrets are that settings refer to.
     pub secrets: Secrets,
+    /// Whether no module runs on this host until somebody releases it.
+    pub safe: bool,
 }
 
 /// What one module may take of the host, for each tenant.
@@ -124,6 +126,7 @@ impl Context {
         let starts = Semaphore::new(settings.start_concurrency.max(1));
         let (retiring, cut, tick, serials) =
             (AtomicUsize::new(0), AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(1));
+        let marks = ArcSwap::from_pointee(MarkBook::at_start(settings.safe));
         Self {
             settings,
             store,
@@ -134,7 +137,7 @@ impl Context {
             limits_of,
             seams: Arc::default(),
             bell: Arc::default(),
-            marks: ArcSwap::default(),
+            marks,
             reading_marks: AtomicBool::new(false),
             unsaved_marks: AtomicUsize::new(0),
             retiring,

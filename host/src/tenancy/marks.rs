@@ -1,7 +1,10 @@
 //! What is held against contents of modules, as far as this host knows, and what a tenant's choice of versions makes of
 //! it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::context::Context;
 use crate::{
@@ -10,15 +13,26 @@ use crate::{
     stores::{Mark, MarkKind},
 };
 
+/// A module, for one tenant or for all.
+pub(super) type Whose = (ModuleName, Option<TenantId>);
+
 /// All marks, by module.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MarkBook {
     marks: BTreeMap<ModuleName, Vec<Mark>>,
+    /// In safe mode: the modules that were let go on this host; all others are off.
+    released: Option<BTreeSet<Whose>>,
 }
 
 impl MarkBook {
-    pub(super) fn of(marks: Vec<Mark>) -> Self {
-        let mut book = Self::default();
+    /// Nothing but what holds for this host alone.
+    pub(super) fn at_start(safe: bool) -> Self {
+        Self { marks: BTreeMap::new(), released: safe.then(BTreeSet::new) }
+    }
+
+    /// What the store says, with what holds for this host alone.
+    pub(super) fn read(&self, marks: Vec<Mark>) -> Self {
+        let mut book = Self { marks: BTreeMap::new(), released: self.released.clone() };
         for mark in marks {
             book.add(mark);
         }
@@ -30,6 +44,22 @@ impl MarkBook {
         let marks = self.marks.entry(mark.module.clone()).or_default();
         marks.retain(|known| (&known.hash, &known.tenant, known.kind) != (&mark.hash, &mark.tenant, mark.kind));
         marks.push(mark);
+    }
+
+    /// In safe mode: what was let go.
+    pub(super) fn released(&self) -> Option<&BTreeSet<Whose>> {
+        self.released.as_ref()
+    }
+
+    /// Lets a module go that is off as the host is in safe mode; says whether it was.
+    pub(super) fn release(&mut self, whose: Whose) -> bool {
+        self.released.as_mut().is_some_and(|released| released.insert(whose))
+    }
+
+    fn is_off(&self, module: &ModuleName, tenant: &TenantId) -> bool {
+        self.released.as_ref().is_some_and(|released| {
+            !released.iter().any(|(name, whose)| name == module && whose.as_ref().is_none_or(|it| it == tenant))
+        })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Mark> {
@@ -97,6 +127,9 @@ impl Standing for Judgement<'_> {
 
 impl Judge for Judgement<'_> {
     fn quarantined(&self, candidate: &Candidate) -> Option<String> {
+        if self.book.is_off(&candidate.name, self.tenant) {
+            return Some("this host was started in safe mode, and nobody has released it".to_owned());
+        }
         self.book.find(MarkKind::Quarantined, self.tenant, candidate).map(|mark| mark.reason.clone())
     }
 }

@@ -43,7 +43,7 @@ pub use job::Report;
 pub use plan::Plan;
 pub use probation::ReloadSettings;
 pub use report::{ModuleState, ModuleStatus, TenancyStats, TenantReport};
-pub use rollback::RolledBack;
+pub use rollback::{Released, RolledBack};
 pub use routes::{Looked, RouteMatch, RouteTable};
 pub use running::{Lease, RetireTimes};
 pub use seams::{Asker, CallModules, FetchOutside};

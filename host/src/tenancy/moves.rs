@@ -192,12 +192,29 @@ impl Supervisor {
 
     /// Takes over what the store says, which other hosts or operators may have changed.
     pub(super) fn marks_read(&mut self, marks: Vec<Mark>) {
-        let (before, after) = (self.context.marks.load_full(), MarkBook::of(marks));
+        let before = self.context.marks.load_full();
+        let after = before.read(marks);
         let modules = before.differing(&after);
         if modules.is_empty() {
             return;
         }
         self.context.marks.store(Arc::new(after));
+        self.follow_modules(&modules);
+    }
+
+    /// Lets a module go that safe mode keeps off; says whether it was off.
+    pub(super) fn let_go(&mut self, module: ModuleName, tenant: Option<TenantId>) -> bool {
+        let mut book = MarkBook::clone(&self.context.marks.load());
+        let was_off = book.release((module.clone(), tenant));
+        if was_off {
+            self.context.marks.store(Arc::new(book));
+            self.follow_modules(&[module]);
+        }
+        was_off
+    }
+
+    /// Lets the tenants in memory that have enabled one of these follow what is known of it now.
+    fn follow_modules(&mut self, modules: &[ModuleName]) {
         let enables = |snapshot: &TenantSnapshot| modules.iter().any(|module| snapshot.has_enabled(module.as_str()));
         let tenants = self.tenants.iter();
         let concerned: Vec<TenantId> = tenants

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::{
     command::{Command, Work},
     error::{TenancyError, chain},
@@ -21,6 +23,15 @@ pub struct RolledBack {
     pub from: String,
     /// The version in its place; for all, the one that those whose range allows it get.
     pub to: String,
+}
+
+/// What a release took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// How many marks.
+    pub marks: u64,
+    /// Whether safe mode had kept the module off on this host.
+    pub was_off: bool,
 }
 
 impl Tenancy {
@@ -104,17 +115,24 @@ impl Tenancy {
         saved.map_err(|error| TenancyError::StoreUnavailable(chain(&error)))
     }
 
-    /// Takes away what is held against a module, for one tenant or for all; says how many marks there were. Tenants
-    /// follow by themselves.
+    /// In safe mode: the modules that were let go on this host, each for one tenant or for all.
+    pub fn safe_mode(&self) -> Option<Vec<(ModuleName, Option<TenantId>)>> {
+        self.context.marks.load().released().map(|released| released.iter().cloned().collect())
+    }
+
+    /// Takes away what is held against a module, for one tenant or for all, and lets it go where this host keeps it off
+    /// in safe mode. Tenants follow by themselves.
     ///
     /// # Errors
     ///
     /// [`TenancyError::StoreUnavailable`].
-    pub async fn release(&self, module: &ModuleName, tenant: Option<&TenantId>) -> Result<u64, TenancyError> {
+    pub async fn release(&self, module: &ModuleName, tenant: Option<&TenantId>) -> Result<Released, TenancyError> {
         let away = |error| TenancyError::StoreUnavailable(chain(&error));
-        let count = self.context.store.clear_marks(module, tenant).await.map_err(away)?;
+        let marks_gone = self.context.store.clear_marks(module, tenant).await.map_err(away)?;
         let marks = self.context.store.marks().await.map_err(away)?;
         self.tell(Command::Marks { marks });
-        Ok(count)
+        let (reply, told) = oneshot::channel();
+        self.tell(Command::LetGo { module: module.clone(), tenant: tenant.cloned(), reply });
+        Ok(Released { marks: marks_gone, was_off: told.await.unwrap_or(false) })
     }
 }

@@ -100,7 +100,8 @@ impl Supervisor {
     pub(super) async fn read_marks(&self) {
         let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks()).await;
         if let Ok(Ok(marks)) = read {
-            self.context.marks.store(Arc::new(MarkBook::of(marks)));
+            let book = self.context.marks.load().read(marks);
+            self.context.marks.store(Arc::new(book));
         }
     }
 
@@ -146,6 +147,7 @@ impl Supervisor {
             Command::Quarantine { tenant, module, reason } => self.quarantine(&tenant, &module, reason),
             Command::Mark { marks } => self.mark(marks),
             Command::Marks { marks } => self.marks_read(marks),
+            Command::LetGo { module, tenant, reply } => drop(reply.send(self.let_go(module, tenant))),
             Command::Catalog { catalog, reply } => {
                 self.catalog_changed(&catalog);
                 let _ = reply.send(());

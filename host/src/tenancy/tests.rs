@@ -23,6 +23,7 @@ fn stage() -> Stage {
     let settings = TenancySettings {
         reload: ReloadSettings::default(),
         archive: Arc::default(),
+        safe: false,
         initialize: 10 * second,
         retire: RetireTimes { drain: second, cut: second, cleanup: second },
         idle: 60 * second,

@@ -1,7 +1,7 @@
 //! A host with the operators' interface and nothing else, over a real store and a folder of hand-made module
 //! files.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{Request, Response, StatusCode, header};
@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::super::{AdminState, Liveness, Readiness, router};
+use super::super::{AdminState, Liveness, ReadFolder, Readiness, router};
 use crate::{
-    catalog,
+    catalog::{self, Changes, ScanError},
     identity::AdminToken,
     loader::{Loader, LoaderSettings},
     manifest::sample::Sample,
+    names::ModuleName,
     stores::{EnabledModule, Isolation, SqliteStore, Store, TenantDocument, TenantStatus},
     tenancy::{DeliverySettings, ModuleLimits, RetireTimes, Tenancy, TenancySettings},
 };
@@ -63,6 +64,23 @@ impl Answer {
     }
 }
 
+/// The folder of module files.
+struct Plugins {
+    folder: PathBuf,
+    tenancy: Tenancy,
+}
+
+impl ReadFolder for Plugins {
+    fn read(&self, again: Option<&ModuleName>) -> Result<Changes, ScanError> {
+        let before = self.tenancy.catalog();
+        let known = |candidate: &catalog::Candidate| again != Some(&candidate.name);
+        let fresh = catalog::rescan(&before, &self.folder, &known, &|_| false)?;
+        let changes = fresh.changes_since(&before);
+        self.tenancy.catalog_changed_blocking(Arc::new(fresh));
+        Ok(changes)
+    }
+}
+
 const HR: &str =
     "name = \"hr-core\"\nversion = \"1.0.0\"\n[features]\nexport = false\n[routes]\nbase = \"/api/v1/hr\"\n";
 const TASKS: &str =
@@ -86,6 +104,7 @@ impl Desk {
         let settings = TenancySettings {
             reload: crate::tenancy::ReloadSettings::default(),
             archive: Arc::default(),
+            safe: false,
             initialize: second,
             retire: RetireTimes { drain: second, cut: second, cleanup: second },
             idle: Duration::ZERO,
@@ -107,7 +126,9 @@ impl Desk {
         .unwrap();
         let token = AdminToken::load_or_create(&data.join("admin.token")).unwrap();
         let (readiness, liveness) = (Arc::new(Readiness::default()), Arc::new(Liveness::default()));
+        let plugins = Plugins { folder: plugins, tenancy: tenancy.clone() };
         let state = AdminState {
+            folder: Arc::new(plugins),
             tenancy: tenancy.clone(),
             store: Arc::clone(&store),
             loader,

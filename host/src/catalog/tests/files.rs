@@ -142,7 +142,7 @@ fn a_rescan_reads_what_changed_and_says_so() {
     folder.module("c.so", "clinic", "1.0.0", "", &[]);
     folder.put("d.so", b"no module");
     let old = folder.scan();
-    let same = rescan(&old, folder.0.path(), &|_| false).unwrap();
+    let same = rescan(&old, folder.0.path(), &|_| true, &|_| false).unwrap();
     assert!(same.changes_since(&old).is_empty());
     let manifest_of = |catalog: &Catalog, name| catalog.get(name)[0].manifest.clone();
     assert!(std::sync::Arc::ptr_eq(&manifest_of(&old, "hr-core"), &manifest_of(&same, "hr-core")));
@@ -152,7 +152,7 @@ fn a_rescan_reads_what_changed_and_says_so() {
     folder.module("d.so", "shop", "2.0.0", "", &[]);
     folder.put("e.so", b"new and bad");
     fs::rename(folder.path("a.so"), folder.path("z.so")).unwrap();
-    let new = rescan(&old, folder.0.path(), &|_| false).unwrap();
+    let new = rescan(&old, folder.0.path(), &|_| true, &|_| false).unwrap();
     let changes = new.changes_since(&old);
     let names = |list: &[std::sync::Arc<Candidate>]| list.iter().map(|it| it.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&changes.added), ["shop"]);

@@ -144,5 +144,18 @@ fn entries_that_will_not_do_are_left_out_with_their_reasons() {
     ];
     let change = verifier.key_sets()[0].replace(&set(&entries)).unwrap();
     assert_eq!(change.added, ["good"]);
-    insta::assert_snapshot!(change.unused.join("\n"), @"");
+    insta::assert_snapshot!(change.unused.join("\n"), @r"
+    key `d` shows its private half, so anybody could sign with it
+    key `use` is not for signatures
+    key `key_ops` is not for verifying
+    key `alg` is for another algorithm than EdDSA
+    key `x` has a coordinate of the wrong size
+    key `crv` is of a kind that this host doesn't know
+    key `kty` is a symmetric key, which everybody could sign with
+    key `a\nb` has no `kid` that can name it
+    key without `kid` has no `kid` that can name it
+    an entry is no key: invalid type: integer `7`, expected struct WebKey
+    key `rsa` is no RSA key
+    key `ec` is no point of its curve
+    ");
 }
