@@ -5,6 +5,7 @@
 
 mod code;
 mod double_versions;
+mod fault_table;
 mod file_header;
 mod file_length;
 mod links;
@@ -60,6 +61,7 @@ const RULES: &[Rule] = &[
     ("problem codes", problem_codes::check),
     ("paths outside the project", outside_paths::check),
     ("links", links::check),
+    ("fault table", fault_table::check),
     ("test attributes", test_attributes::check),
     ("lint exceptions", lint_exceptions::check),
 ];
