@@ -12,7 +12,7 @@ const MESSAGES: &str = "/api/v1/email/messages";
 fn settings(sink: &MailSink) -> Value {
     json!({
         "server": "127.0.0.1", "port": sink.port(), "security": "none", "from": "Desk <desk@example.com>",
-        "retry-seconds": 0.05, "attempts": 200, "timeout-seconds": 10,
+        "retry-seconds": 0.05, "attempts": 50, "timeout-seconds": 10,
     })
 }
 
