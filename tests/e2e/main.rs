@@ -64,6 +64,8 @@ mod stage;
 mod store_away;
 /// Files are replaced by better and by worse ones.
 mod reloads;
+/// Patients, and clinicians who never have two appointments at once.
+mod story_clinic;
 /// Departments and employees of a tenant.
 mod story_hr;
 /// Mail goes out once, whatever happens to the server and the host.

@@ -56,6 +56,16 @@ impl FakeServices {
         }
     }
 
+    /// Puts a document there, as if it had been written before.
+    ///
+    /// # Panics
+    ///
+    /// Where the body is no JSON.
+    pub fn put(&self, model: &str, id: &str, body: &str) {
+        let value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{model} {id}: {error}"));
+        lock(&self.stored).insert((model.to_owned(), id.to_owned()), (1, value));
+    }
+
     /// Takes the wake-ups that are due.
     pub fn due_wakes(&self) -> Vec<String> {
         let (mut wakes, now) = (lock(&self.wakes), self.now_millis());
@@ -191,8 +201,12 @@ impl HostServices for FakeServices {
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
-        // Those of email-service are on, as its manifest says.
-        matches!(name, "lit" | "unlit" | "html" | "templates").then_some(name != "unlit")
+        match name {
+            // All but the first are features that are on where nobody says otherwise.
+            "lit" | "confirmations" | "html" | "templates" => Some(true),
+            "unlit" => Some(false),
+            _ => None,
+        }
     }
 
     fn now_millis(&self) -> i64 {

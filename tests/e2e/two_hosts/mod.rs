@@ -1,6 +1,8 @@
-//! Two hosts on one store share the deliveries. The embedded store lets one process in at a time, so both are in this
-//! one; a host is killed by cutting its line to the store in the middle of a handler, and comes back as a late writer.
+//! Two hosts on one store share the deliveries; `bookings` is about documents that both write. The embedded store lets
+//! one process in at a time, so both are in this one; a host is killed by cutting its line to the store in the middle of
+//! a handler, and comes back as a late writer.
 
+mod bookings;
 mod line;
 
 use std::{fs, sync::Arc, time::Duration};
@@ -75,15 +77,21 @@ impl Member {
 impl Pair {
     /// Both hosts serve tenant `acme`, which has the herald and the listener.
     fn start() -> Self {
-        let setup = Setup::with(&["herald", "listener"]);
+        let pair = Self::with(&["herald", "listener"]);
+        assert_eq!(pair.other.log("events"), Vec::<String>::new(), "the other one serves the tenant too");
+        pair
+    }
+
+    /// Both hosts serve tenant `acme`, which has these modules.
+    fn with(modules: &[&str]) -> Self {
+        let setup = Setup::with(modules);
         let runtime = Runtime::new().unwrap();
         let store = Arc::new(SqliteStore::open(setup.folder().join("store")).unwrap());
         let [one, other] = ["one", "other"].map(|name| Member::start(&runtime, &setup, &store, name));
         one.operate("POST", "", &json!({ "id": "acme" }));
-        for module in ["herald", "listener"] {
+        for module in modules {
             one.operate("PUT", &format!("/acme/modules/{module}"), &json!({}));
         }
-        assert_eq!(other.log("events"), Vec::<String>::new(), "the other one serves the tenant too");
         Self { runtime, store, one, other, _setup: setup }
     }
 

@@ -2,9 +2,11 @@
 //! as JSON. Made for a process of its own: what it looks for are crashes, also of threads that end after the
 //! modules are gone.
 //!
-//!     unload_soak [--cycles N] [--warm-up N] [--workers N] [--no-note] FILE [--settings JSON] [~]CALL... [-- FILE ...]
+//!     unload_soak [--cycles N] [--warm-up N] [--workers N] [--no-note] FILE [--settings JSON] [--stored DOCUMENT]...
+//!                 [~]CALL... [-- FILE ...]
 //!
-//! A CALL is `METHOD PATH [BODY]`; one that begins with `~` is dropped half-way. When the calls are answered, the
+//! A DOCUMENT is `MODEL ID BODY` and is there from the beginning. A CALL is `METHOD PATH [BODY]`, made by three at once;
+//! one that begins with `~` is dropped half-way. When the calls are answered, the
 //! wake-ups that the module has set and that are due are handled. Every cycle takes the next file.
 
 use std::{
@@ -23,6 +25,7 @@ use tenon_host::loader::{ClaimToken, ClaimedWork, Hook, Loader, LoaderSettings};
 struct Subject {
     file: ModuleFile,
     settings: String,
+    stored: Vec<String>,
     calls: Vec<String>,
 }
 
@@ -48,11 +51,15 @@ fn options() -> Options {
             file if expects_file => {
                 expects_file = false;
                 let (file, settings) = (ModuleFile::read(Path::new(file)), "{}".to_owned());
-                options.subjects.push(Subject { file, settings, calls: Vec::new() });
+                options.subjects.push(Subject { file, settings, stored: Vec::new(), calls: Vec::new() });
             }
             "--settings" => {
                 let settings = arguments.next().expect("settings");
                 options.subjects.last_mut().expect("a file before its settings").settings = settings;
+            }
+            "--stored" => {
+                let document = arguments.next().expect("a document");
+                options.subjects.last_mut().expect("a file before its documents").stored.push(document);
             }
             call => options.subjects.last_mut().expect("a file before its calls").calls.push(call.to_owned()),
         }
@@ -90,6 +97,11 @@ fn cycle(
 ) -> Result<(), String> {
     let generation = subject.file.open(loader).map_err(|error| error.to_string())?;
     let services = Arc::new(FakeServices::new("t1", &subject.settings, services));
+    for document in &subject.stored {
+        let parts: Vec<&str> = document.splitn(3, ' ').collect();
+        let [model, id, body] = parts[..] else { return Err(format!("`{document}` is no document")) };
+        services.put(model, id, body);
+    }
     let made = workers.run(0, generation.initialize(Arc::clone(&services) as _));
     let instance = Arc::new(made.map_err(|failure| failure.to_string())?);
     drop(generation);
