@@ -52,6 +52,8 @@ mod loader_modules;
 mod loader_panics;
 /// A module that is out of use is gone, or reported with the reason.
 mod loader_unload;
+/// Inputs from outside, each damaged in 20,000 ways.
+mod mutations;
 /// Modules call hosts outside.
 mod outbound;
 /// Who may say for whom a request is.

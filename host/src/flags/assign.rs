@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::name::FlagName;
-use crate::names::ModuleName;
+use crate::{
+    names::ModuleName,
+    stores::{MAX_VALUE_DEPTH, depth},
+};
 
 /// The most values of its own that a tenant can have. A guess at what nobody needs; every write stores them all.
 pub const MAX_OVERRIDES: usize = 1_000;
@@ -58,6 +61,9 @@ pub enum FlagError {
         /// Its size as JSON.
         bytes: usize,
     },
+    /// Over [`MAX_VALUE_DEPTH`].
+    #[error("the value of `{0}` is too deep: at most {MAX_VALUE_DEPTH} arrays and objects may be inside each other")]
+    TooDeep(FlagName),
     /// Over [`MAX_OVERRIDES`].
     #[error("the tenant would have {0} values of its own, at most {MAX_OVERRIDES} are permitted")]
     TooMany(usize),
@@ -141,5 +147,8 @@ fn within_bounds(flag: &FlagName, value: &Value) -> Result<(), FlagError> {
         Value::Bool(_) | Value::Number(_) => return Ok(()),
         other => other.to_string().len(),
     };
-    if bytes > MAX_VALUE_BYTES { Err(FlagError::TooLarge { flag: flag.clone(), bytes }) } else { Ok(()) }
+    if bytes > MAX_VALUE_BYTES {
+        return Err(FlagError::TooLarge { flag: flag.clone(), bytes });
+    }
+    if depth(value) > MAX_VALUE_DEPTH { Err(FlagError::TooDeep(flag.clone())) } else { Ok(()) }
 }

@@ -119,6 +119,7 @@ fn changes_are_applied_all_or_none() {
         set("bulk-import", json!("yes")),
         set("big", json!("x".repeat(MAX_VALUE_BYTES))),
         set("none", Value::Null),
+        set("deep", (0..65).fold(json!(1), |inner, _| json!([inner]))),
     ];
     let errors = apply_changes(&mut own, &bad, check).unwrap_err();
     assert_eq!(own, before);
@@ -127,6 +128,7 @@ fn changes_are_applied_all_or_none() {
     `bulk-import` must be `true` or `false`, as module hr-core declares it
     the value of `big` has 16386 bytes, at most 16384 are permitted
     the value of `none` must not be null; unset it instead
+    the value of `deep` is too deep: at most 64 arrays and objects may be inside each other
     "#);
 }
 

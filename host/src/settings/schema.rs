@@ -3,16 +3,22 @@
 use serde_json::{Map, Value};
 
 use super::{FieldPath, HIDDEN, secrets::Reference};
+use crate::stores::{MAX_VALUE_DEPTH, depth};
 
 /// All that is wrong with settings, each with the place as a JSON Pointer; values are never repeated.
 ///
 /// A secret field must be a reference, and is not looked at beyond that: what it stands for is not known here. Without a
-/// schema everything is right.
+/// schema everything is right that is not too deep to be kept.
 ///
 /// # Errors
 ///
 /// The list, never empty.
 pub fn check(schema: Option<&Value>, settings: &Map<String, Value>) -> Result<(), Vec<String>> {
+    // The settings themselves are an object too.
+    if settings.values().any(|value| depth(value) >= MAX_VALUE_DEPTH) {
+        let problem = format!("/: more than {MAX_VALUE_DEPTH} arrays and objects are inside each other");
+        return Err(vec![problem]);
+    }
     let Some(schema) = schema else { return Ok(()) };
     let secrets = secret_fields(schema);
     let mut problems = Vec::new();
@@ -130,6 +136,15 @@ mod tests {
     fn checked(settings: Value) -> Vec<String> {
         let Value::Object(settings) = settings else { unreachable!("tests give objects") };
         check(Some(&schema()), &settings).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_refused() {
+        let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+        let checked = |settings: Value| check(None, settings.as_object().unwrap());
+        assert_eq!(checked(nested(MAX_VALUE_DEPTH)), Ok(()));
+        let problem = "/: more than 64 arrays and objects are inside each other".to_owned();
+        assert_eq!(checked(nested(MAX_VALUE_DEPTH + 1)), Err(vec![problem]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod cors;
 mod delivery;
+mod depth;
 mod document;
 mod entries;
 mod mark;
@@ -25,6 +26,7 @@ pub use cors::{Cors, Grant};
 pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
 };
+pub use depth::{MAX_VALUE_DEPTH, depth};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use mark::{Mark, MarkKind, Marks};
 pub use query::{FieldRange, Find, FindError, Scalar};
