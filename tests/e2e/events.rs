@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Host, Setup, until, until_some};
+use crate::harness::{Host, NewModule, Setup, until, until_some};
 
 /// Tries that come soon, so that ten of them fit into a test.
 const QUICK: &str = "[deliveries]\nretry-base = \"1ms\"\nretry-limit = \"5ms\"\nlook-every = \"20ms\"\n";
@@ -190,5 +190,61 @@ fn a_long_queue_is_worked_off() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 100);
+    host.stop();
+}
+
+#[test]
+fn events_for_a_module_that_is_held_back_are_kept_for_it() {
+    let host = start();
+    say(&host, "acme", "before");
+    until("it is heard", || log(&host, "acme", "events") == ["before"]);
+    let host = host.stop().start_with(|command| {
+        command.arg("--safe");
+    });
+    host.tenon(&["quarantine", "release", "herald"]).succeeds();
+    until("the herald is back", || host.of("acme", "POST", "/fixtures/herald/say/meanwhile").send().status == 204);
+    assert_eq!(host.json(&["status"])["deliveries"]["waiting"], 1);
+    host.tenon(&["quarantine", "release", "listener"]).succeeds();
+    until("what was said meanwhile is heard", || {
+        let answer = host.get("acme", "/fixtures/listener/log/events");
+        answer.status == 200 && answer.json().as_array().is_some_and(|lines| lines.len() == 2)
+    });
+    assert_eq!(log(&host, "acme", "events"), ["before", "meanwhile"]);
+    host.stop();
+}
+
+#[test]
+fn an_event_that_the_version_that_runs_does_not_want_is_given_up_and_not_forgotten() {
+    let manifest = |version: &str, subscribes: &str| {
+        let text = include_str!("../fixtures/listener/module.toml").replace("1.0.0", version);
+        NewModule::of("listener", text.replace("subscribes = [\"herald:said\"]", subscribes))
+    };
+    let host = setup().config("[reload]\nprobation = \"0s\"\n").start();
+    host.tenant("acme", &["herald", "listener"]);
+    host.setup().add_new("listener.so", &manifest("1.1.0", "subscribes = []"));
+    until("the other version runs", || {
+        host.json(&["tenants", "show", "acme"])["enabledModules"][1]["state"]["version"] == "1.1.0"
+    });
+    // As another host would put it up that has the version which subscribes.
+    host.setup().add_new("listener.so", &manifest("1.2.0", "subscribes = [\"herald:said\"]"));
+    until("the next version runs", || {
+        host.json(&["tenants", "show", "acme"])["enabledModules"][1]["state"]["version"] == "1.2.0"
+    });
+    say(&host, "acme", "hold");
+    until("it is being handled", || log(&host, "acme", "begun").len() == 1);
+    say(&host, "acme", "kept");
+    host.setup().add_new("listener.so", &manifest("1.3.0", "subscribes = []"));
+    let letters = until_some("both are given up", || {
+        let status = host.json(&["status"]);
+        status["deadLetters"].as_array().filter(|letters| letters.len() == 2).cloned()
+    });
+    let error = letters[1]["error"].as_str().unwrap();
+    assert_eq!(error, "version 1.3.0, which runs for the tenant, does not subscribe to it", "{letters:?}");
+    host.setup().add_new("listener.so", &manifest("1.4.0", "subscribes = [\"herald:said\"]"));
+    until("a version that wants it runs", || {
+        host.json(&["tenants", "show", "acme"])["enabledModules"][1]["state"]["version"] == "1.4.0"
+    });
+    host.tenon(&["dead-letters", "retry", &letters[1]["id"].to_string()]).succeeds();
+    until("it is heard", || log(&host, "acme", "events") == ["kept"]);
     host.stop();
 }

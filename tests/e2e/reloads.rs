@@ -294,3 +294,46 @@ fn starts_that_hang_hold_up_no_others() {
     }
     host.stop();
 }
+
+/// A host that may have two libraries mapped, one of them taken by another module.
+fn full(config: &str) -> Host {
+    let host =
+        Setup::with(&["moody", "answers"]).config(config).config("[tenancy]\nmax-generations = 2\nlinger = \"0s\"\n");
+    let host = host.start();
+    host.tenant("acme", &["moody"]);
+    host.get("acme", MARK).expect_text(GOOD);
+    host.tenon(&["tenants", "create", "other"]).succeeds();
+    host
+}
+
+#[test]
+fn a_host_that_has_no_room_for_new_code_holds_nothing_against_it() {
+    let host = full(LONG_PROBATION);
+    host.tenon(&["enable", "other", "answers"]).succeeds();
+    replace(&host, "1.1.0", "the mark of release two");
+    until("it was tried", || host.output().contains("2 libraries are mapped and the limit is 2"));
+    host.get("acme", MARK).expect_text(GOOD);
+    assert_eq!(marks(&host), Vec::<Value>::new());
+    host.tenon(&["disable", "other", "answers"]).succeeds();
+    until("it is tried again", || host.get("acme", MARK).text() == "the mark of release two");
+    assert_eq!(marks(&host), Vec::<Value>::new());
+    host.stop();
+}
+
+#[test]
+fn a_way_back_that_is_barred_is_tried_until_it_is_free() {
+    let host = full(LONG_PROBATION);
+    replace(&host, "1.1.0", "fails every fourth");
+    until("it has moved", || host.get("acme", MARK).text() != GOOD);
+    until("the old library is unloaded", || host.json(&["stats"])["libraries"]["unloaded"] == json!(1));
+    host.tenon(&["enable", "other", "answers"]).succeeds();
+    until("it is found out", || {
+        host.get("acme", MARK);
+        host.output().contains("2 libraries are mapped and the limit is 2")
+    });
+    host.tenon(&["disable", "other", "answers"]).succeeds();
+    until("it is back", || version_of(&host, "acme") == "1.0.0");
+    host.get("acme", MARK).expect_text(GOOD);
+    assert!(mark_of(&host, "acme").is_some());
+    host.stop();
+}

@@ -124,10 +124,12 @@ impl Host {
     /// # Cancel safety
     ///
     /// The reading goes on when the future is dropped.
-    pub async fn rescan(&self, again: Option<ModuleName>) -> Result<Changes, ScanError> {
+    pub fn rescan(&self, again: Option<ModuleName>) -> impl Future<Output = Result<Changes, ScanError>> + Send + use<> {
         let rescanner = Arc::clone(&self.parts().rescanner);
-        let reading = tokio::task::spawn_blocking(move || rescanner.rescan_blocking(again.as_ref()));
-        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        async move {
+            let reading = tokio::task::spawn_blocking(move || rescanner.rescan_blocking(again.as_ref()));
+            reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        }
     }
 
     /// Stops orderly: accepts no more, lets requests end within the drain deadline, cleans the instances up,

@@ -18,7 +18,7 @@ pub fn serve(builder: HostBuilder, on_start: impl FnOnce(&Host)) -> Result<(), S
         .enable_all()
         .build()
         .map_err(|source| StartError::Io { what: "the main runtime".to_owned(), source })?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut signals =
             Signals::new().map_err(|source| StartError::Io { what: "the signal handlers".to_owned(), source })?;
         let host = builder.start().await?;
@@ -28,8 +28,9 @@ pub fn serve(builder: HostBuilder, on_start: impl FnOnce(&Host)) -> Result<(), S
                 Signal::Stop(signal) => break signal,
                 Signal::Reload => {
                     tracing::info!(signal = "SIGHUP", "the plugins folder is read");
-                    // That it can't be read is logged where it is tried.
-                    let _ = host.rescan(None).await;
+                    // Not awaited: a folder that hangs must not keep the host from ending. That it can't be read is
+                    // logged where it is tried.
+                    drop(tokio::spawn(host.rescan(None)));
                 }
             }
         };
@@ -43,7 +44,10 @@ pub fn serve(builder: HostBuilder, on_start: impl FnOnce(&Host)) -> Result<(), S
             }
         }
         Ok(())
-    })
+    });
+    // A folder that hangs may still be read.
+    runtime.shutdown_background();
+    ended
 }
 
 /// What the process is told.

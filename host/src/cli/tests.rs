@@ -60,6 +60,8 @@ fn every_documented_command_is_read() {
         "tenon flags get acme export",
         "tenon flags set acme export=true theme=dark",
         "tenon flags unset acme export",
+        "tenon reload",
+        "tenon reload tasks",
         "tenon stats",
         "tenon status",
         "tenon completions bash",
@@ -77,7 +79,7 @@ fn every_documented_command_is_read() {
 fn bad_usage_is_refused() {
     for (line, kind) in [
         ("tenon", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
-        ("tenon reload", ErrorKind::InvalidSubcommand),
+        ("tenon again", ErrorKind::InvalidSubcommand),
         ("tenon modules", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ("tenon enable acme", ErrorKind::MissingRequiredArgument),
         ("tenon enable acme tasks --isolation none", ErrorKind::InvalidValue),

@@ -117,6 +117,7 @@ impl Admitted<'_> {
         id: RequestId,
     ) -> Result<Reply, Unanswered> {
         let module = &self.snapshot.slots[self.slot].candidate.name;
+        let begun = Instant::now();
         match call(&self.lease, request, self.deadline).await {
             Called::Ended(Ok(reply)) => {
                 if reply.status.is_server_error() {
@@ -141,7 +142,10 @@ impl Admitted<'_> {
                 Err(Unanswered::Problem(refusals::of_failure(module, &failure)))
             }
             Called::TimedOut => {
-                tenancy.failed(&self.snapshot, self.slot);
+                // A client that takes its time over a body leaves the handler little: that is not the code's fault.
+                if self.deadline.saturating_duration_since(begun) >= self.limits.deadline / 2 {
+                    tenancy.failed(&self.snapshot, self.slot);
+                }
                 Err(Unanswered::TimedOut)
             }
             Called::Cut => Err(Unanswered::Problem(refusals::busy(module))),

@@ -38,6 +38,8 @@ struct State {
     /// Told by each thread when it ends.
     tell: std::sync::mpsc::Sender<()>,
     is_stopping: bool,
+    /// Whether a socket could not be handed on.
+    is_short: bool,
 }
 
 /// One runtime that serves.
@@ -73,7 +75,7 @@ impl Member {
 impl Crew {
     pub(super) fn new(serving: Serving, tell: std::sync::mpsc::Sender<()>) -> Self {
         let (sockets, members) = (Vec::new(), Vec::new());
-        Self(Mutex::new(State { serving, sockets, members, tell, is_stopping: false }))
+        Self(Mutex::new(State { serving, sockets, members, tell, is_stopping: false, is_short: false }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,7 +130,11 @@ impl Crew {
     /// Wakes the runtimes whose workers share their tasks. One of them waits for sockets and timers on behalf of all;
     /// where that one is stuck now, and had nothing to hand on, the others sleep until somebody wakes one.
     pub fn nudge(&self) {
-        for member in self.state().members.iter().filter(|member| member.threads > 1 && member.lost > 0) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.is_short) {
+            state.arrange_all();
+        }
+        for member in state.members.iter().filter(|member| member.threads > 1 && member.lost > 0) {
             drop(member.handle.spawn(async {}));
         }
     }
@@ -164,21 +170,25 @@ impl State {
             run(runtime, serving);
         })?;
         self.members.push(Member { thread, handle, orders, home, takes: Vec::new(), threads, lost: 0 });
-        if let Some(home) = home {
-            self.give(self.members.len() - 1, home);
+        match home {
+            Some(home) => self.give(self.members.len() - 1, home),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn change(&mut self, thread: &str, change: impl FnOnce(&mut Member)) -> bool {
         let Some(member) = self.members.iter_mut().find(|member| member.thread == thread) else { return false };
         change(member);
+        self.arrange_all();
+        true
+    }
+
+    fn arrange_all(&mut self) {
         if !self.is_stopping {
             for socket in 0..self.sockets.len() {
                 self.arrange(socket);
             }
         }
-        true
     }
 
     /// As many spares accept from a socket as threads of its own member are stuck; and somebody does in any case, as
@@ -194,14 +204,16 @@ impl State {
         }
         while spares(self).len() < lost {
             let Some(spare) = self.idle_spare() else { break };
+            if !self.hand_on(spare, socket) {
+                break;
+            }
             tracing::warn!(thread = self.members[spare].thread, "a spare thread serves beside those that are stuck");
-            self.give(spare, socket);
         }
         let mut serving: Vec<usize> = (0..self.members.len()).filter(|at| self.members[*at].serves(socket)).collect();
         if serving.is_empty() {
             let living = (0..self.members.len()).filter(|at| self.members[*at].lives());
             if let Some(at) = living.min_by_key(|at| self.members[*at].takes.len()) {
-                self.give(at, socket);
+                self.hand_on(at, socket);
             }
             return;
         }
@@ -237,16 +249,23 @@ impl State {
         }
     }
 
-    fn give(&mut self, at: usize, socket: usize) {
-        match self.sockets[socket].try_clone() {
-            Ok(same) => {
-                let member = &mut self.members[at];
-                member.takes.push(socket);
-                // It is gone only where the gateway has ended.
-                let _ = member.orders.send(Order::Take(socket, same));
-            }
-            Err(error) => tracing::error!(%error, "a listening socket can't be handed on"),
+    fn give(&mut self, at: usize, socket: usize) -> io::Result<()> {
+        let same = self.sockets[socket].try_clone()?;
+        let member = &mut self.members[at];
+        member.takes.push(socket);
+        // It is gone only where the gateway has ended.
+        let _ = member.orders.send(Order::Take(socket, same));
+        Ok(())
+    }
+
+    /// As [`State::give`]; where there are no descriptors left it is noted, and tried again with the next nudge.
+    fn hand_on(&mut self, at: usize, socket: usize) -> bool {
+        let given = self.give(at, socket);
+        if let Err(error) = &given {
+            self.is_short = true;
+            tracing::error!(%error, "a listening socket can't be handed on");
         }
+        given.is_ok()
     }
 
     fn take_back(&mut self, at: usize, socket: usize) {

@@ -8,6 +8,7 @@ mod module_file;
 mod parse;
 mod parse_tables;
 mod routes;
+mod schema_secrets;
 mod source;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     json,
     parse::{distinct, finish},
     routes::{Endpoint, Routes},
+    schema_secrets::unseen_secrets,
     source::{Problems, Value, nearest, shown},
 };
 use crate::names::ModuleName;
@@ -88,6 +89,15 @@ pub(super) fn settings(table: &Value<'_>, problems: &mut Problems) -> Option<ser
     let schema = json::from_toml(table, problems)?;
     if let Err(error) = jsonschema::validator_for(&schema) {
         table.wrong(format!("is no JSON Schema: {}: {error}", error.instance_path()), problems);
+        return None;
+    }
+    let unseen = unseen_secrets(&schema);
+    if !unseen.is_empty() {
+        let places = unseen.join("`, `");
+        table.wrong(
+            format!("has `writeOnly` where it is not looked for, at `{places}`: only in `properties`"),
+            problems,
+        );
         return None;
     }
     Some(schema)

@@ -21,7 +21,9 @@ pub fn of_tenancy(error: &TenancyError) -> Problem {
         TenancyError::HasDependents { module, dependents } => Problem::module_has_dependents(module, dependents),
         TenancyError::ModuleNotEnabled(module) => Problem::module_not_enabled(module),
         TenancyError::NotSelectable { code, text } => Problem::catalog_finding(code, text.clone()),
-        TenancyError::LoadFailed { module, .. } => Problem::module_load_failed(module),
+        TenancyError::LoadFailed { module, .. } | TenancyError::NotNow { module, .. } => {
+            Problem::module_load_failed(module)
+        }
         TenancyError::Incompatible { module, .. } => {
             Problem::module_incompatible(module.as_str(), "it was built against another interface")
         }

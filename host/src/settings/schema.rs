@@ -23,11 +23,13 @@ pub fn check(schema: Option<&Value>, settings: &Map<String, Value>) -> Result<()
     let secrets = secret_fields(schema);
     let mut problems = Vec::new();
     for path in &secrets {
-        if let Some(Value::String(text)) = at(settings, path)
-            && let Err(problem) = Reference::read(text)
-        {
-            problems.push(format!("{}: {problem}", pointer(path)));
-        }
+        // Nothing but a text can be a reference, whatever the schema permits.
+        let problem = match at(settings, path) {
+            None | Some(Value::Null) => continue,
+            Some(Value::String(text)) => Reference::read(text).err(),
+            Some(_) => Reference::read("").err(),
+        };
+        problems.extend(problem.map(|problem| format!("{}: {problem}", pointer(path))));
     }
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
@@ -37,8 +39,8 @@ pub fn check(schema: Option<&Value>, settings: &Map<String, Value>) -> Result<()
     let settings = Value::Object(settings.clone());
     for error in validator.iter_errors(&settings) {
         let place = error.instance_path().to_string();
-        let is_reference = error.instance().is_string() && secrets.iter().any(|path| pointer(path) == place);
-        if !is_reference {
+        let is_secret = !error.instance().is_null() && secrets.iter().any(|path| pointer(path) == place);
+        if !is_secret {
             let place = if place.is_empty() { "/" } else { &*place };
             problems.push(format!("{place}: {}", error.masked_with("the value")));
         }

@@ -2,6 +2,7 @@
 //! what an operator has put there for this purpose can be referred to, not whatever the host could read.
 
 use std::{
+    env::VarError,
     fmt, fs,
     io::Read,
     path::{Component, Path, PathBuf},
@@ -72,7 +73,12 @@ impl Secrets {
     /// The secret. A line end at a file's end is not part of it.
     fn get(&self, reference: &Reference) -> Result<String, String> {
         match reference {
-            Reference::Variable(name) => std::env::var(name).map_err(|error| error.to_string()),
+            Reference::Variable(name) => match std::env::var(name) {
+                Ok(secret) => Ok(secret),
+                // The error's own text would repeat it.
+                Err(VarError::NotUnicode(_)) => Err("its value is not UTF-8".to_owned()),
+                Err(VarError::NotPresent) => Err("there is no such variable".to_owned()),
+            },
             Reference::File(name) => self.read(name),
         }
     }

@@ -1,6 +1,8 @@
 //! What operators may change about a tenant, as edits of its document. Pure: nothing here runs or stores
 //! anything.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use semver::VersionReq;
 use serde_json::{Map, Value};
@@ -172,7 +174,7 @@ pub(super) fn edit(
             apply_changes(&mut edit.document.feature_flags, changes, |flag, value| declared.check(flag, value))
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }
-        Change::SetSettings { module, change } => set_settings(&mut edit.document, module, change, catalog)?,
+        Change::SetSettings { module, change } => set_settings(&mut edit.document, module, change, catalog, judge)?,
         Change::SetCors(cors) => {
             // What a foreign program put beside the rules outlives them as long as there are some.
             let unknown = edit.document.cors.take().map(|before| before.unknown).unwrap_or_default();
@@ -200,6 +202,7 @@ fn set_settings(
     module: &ModuleName,
     change: &SettingsChange,
     catalog: &Catalog,
+    judge: &dyn Judge,
 ) -> Result<(), TenancyError> {
     let is_enabled = document.enabled_modules.iter().any(|enabled| enabled.module == *module);
     if catalog.get(module.as_str()).is_empty() && !is_enabled {
@@ -218,9 +221,13 @@ fn set_settings(
             settings
         }
     };
-    // The version that runs is the newest that the tenant's range allows; without one, the newest there is.
-    let candidate = newest(document, catalog, module).or_else(|| catalog.get(module.as_str()).first().map(|it| &**it));
-    let schema = candidate.and_then(|candidate| candidate.manifest.settings.as_ref());
+    // The version that runs; without one the newest that the tenant's range allows, without that the newest there is.
+    let runs = desire(document, catalog, judge).modules.into_iter().map(|(candidate, _)| candidate);
+    let candidate = runs
+        .chain(newest(document, catalog, module).cloned())
+        .chain(catalog.get(module.as_str()).first().cloned())
+        .find(|candidate| candidate.name == *module);
+    let schema = candidate.as_ref().and_then(|candidate| candidate.manifest.settings.as_ref());
     settings::check(schema, &after)
         .map_err(|problems| TenancyError::SettingsInvalid { module: module.clone(), problems })?;
     document.settings.insert(module.to_string(), Value::Object(after));
@@ -239,10 +246,10 @@ fn entry(module: &ModuleName, version: VersionReq, isolation: Isolation, actor: 
 }
 
 /// The newest candidate that a document's entry allows.
-fn newest<'a>(document: &TenantDocument, catalog: &'a Catalog, module: &ModuleName) -> Option<&'a Candidate> {
+fn newest<'a>(document: &TenantDocument, catalog: &'a Catalog, module: &ModuleName) -> Option<&'a Arc<Candidate>> {
     let range = document.enabled_modules.iter().find(|enabled| enabled.module == *module).map(|found| &found.version);
-    let fits = |candidate: &&'a std::sync::Arc<Candidate>| range.is_none_or(|range| range.matches(&candidate.version));
-    catalog.get(module.as_str()).iter().find(fits).map(|candidate| &**candidate)
+    let fits = |candidate: &&'a Arc<Candidate>| range.is_none_or(|range| range.matches(&candidate.version));
+    catalog.get(module.as_str()).iter().find(fits)
 }
 
 fn refuse_cycle(catalog: &Catalog, module: &ModuleName) -> Result<(), TenancyError> {

@@ -8,6 +8,7 @@ use super::{
     change::Change,
     error::TenancyError,
     job::{Ended, Report},
+    marks::MarkBook,
     running::Running,
     snapshot::TenantSnapshot,
 };
@@ -45,8 +46,10 @@ pub(super) enum Command {
     Quarantine { tenant: TenantId, module: ModuleName, reason: String },
     /// Something is held against contents.
     Mark { marks: Vec<Mark> },
-    /// The store's marks were read.
-    Marks { marks: Vec<Mark> },
+    /// The store's marks were read, while this was known.
+    Marks { marks: Vec<Mark>, known: Arc<MarkBook> },
+    /// The store's marks of one module were read, after some were taken away.
+    MarksOf { module: ModuleName, marks: Vec<Mark> },
     /// A module is to run although the host is in safe mode; `false` where it was not off.
     LetGo { module: ModuleName, tenant: Option<TenantId>, reply: oneshot::Sender<bool> },
     /// The folder has changed.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     catalog::{Archive, Candidate},
-    loader::{FailureKind, Hook},
+    loader::{Failure, FailureKind, Hook},
     names::TenantId,
     settings::Secrets,
     stores::{Isolation, Store, StoreError},
@@ -167,9 +167,16 @@ impl Context {
         slot: u64,
     ) -> Result<Arc<Running>, TenancyError> {
         let failed = |reason: String| TenancyError::LoadFailed { module: candidate.name.clone(), reason };
+        let not_now = |reason: String| TenancyError::NotNow { module: candidate.name.clone(), reason };
+        // What the module only passes on is held against nobody's code.
+        let refused = |hook: &str, failure: &Failure| match failure.kind {
+            FailureKind::StoreUnavailable => TenancyError::StoreUnavailable(failure.message.clone()),
+            FailureKind::Unreachable | FailureKind::Stopping => not_now(format!("{hook} failed: {failure}")),
+            _ => failed(format!("{hook} failed: {failure}")),
+        };
         let deadline = self.settings.initialize;
         // Many tenants waking at once must not start everything at once. The semaphore is never closed.
-        let permit = self.starts.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let permit = self.starts.acquire().await.map_err(|error| not_now(error.to_string()))?;
         let serial = self.next_serial();
         let (commands, of) = (self.commands.clone(), tenant.clone());
         let services = Arc::new(TenantServices::new(
@@ -199,12 +206,12 @@ impl Context {
             }
             // A task of its own: module code that blocks holds up a worker, not this job.
             let mut initializing = AbortOnDrop(self.background.spawn(generation.initialize(services.clone())));
-            let made = (&mut initializing.0).await.map_err(|error| failed(error.to_string()))?;
-            let instance = made.map_err(|failure| failed(format!("initialize failed: {failure}")))?;
+            let made = (&mut initializing.0).await.map_err(|error| not_now(error.to_string()))?;
+            let instance = made.map_err(|failure| refused("initialize", &failure))?;
             let instance = Arc::new(instance);
             let mut asking = AbortOnDrop(self.background.spawn(instance.run(Hook::Health)));
-            let health = (&mut asking.0).await.map_err(|error| failed(error.to_string()))?;
-            health.map_err(|failure| failed(format!("health failed: {failure}")))?;
+            let health = (&mut asking.0).await.map_err(|error| not_now(error.to_string()))?;
+            health.map_err(|failure| refused("health", &failure))?;
             let tick = self.tick.load(Ordering::Relaxed);
             Ok(Arc::new(Running::new(instance, Arc::clone(&services), &candidate.manifest, serial, tick)))
         };

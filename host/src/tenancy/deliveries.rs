@@ -155,8 +155,10 @@ enum Tried {
     Failed(Failure),
     /// Somebody else has it.
     Lost,
-    /// Nobody wants it any more.
+    /// Its tenant is gone.
     Unwanted,
+    /// It is not to be tried again by itself, for this reason.
+    GivenUp(String),
 }
 
 async fn deliver(tenancy: &Tenancy, delivery: Delivery, place: OwnedSemaphorePermit) {
@@ -167,6 +169,11 @@ async fn deliver(tenancy: &Tenancy, delivery: Delivery, place: OwnedSemaphorePer
     let told = match tried {
         Tried::Lost => Ok(()),
         Tried::Handled | Tried::Unwanted => context.store.finish(claim).await,
+        Tried::GivenUp(why) => {
+            let (tenant, module, what) = (&delivery.tenant, &delivery.module, name_of(&delivery.what));
+            tracing::error!(%tenant, %module, what, "a delivery was given up: {why}");
+            context.store.set_back(claim, Setback::Dead(now()), &why).await
+        }
         Tried::Postponed(time, why) => context.store.set_back(claim, Setback::Postponed(after(time)), &why).await,
         Tried::Failed(failure) => {
             let text = text_of(&failure);
@@ -214,6 +221,10 @@ fn name_of(what: &Delivered) -> String {
 async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
     let settings = tenancy.context.settings.deliveries;
     let begun = Instant::now();
+    // Claims that ran out count: a handler that ends the process each time must not do so for ever.
+    if delivery.failures >= settings.attempts {
+        return Tried::GivenUp("the host ended, or was cut off, each time it was handled".to_owned());
+    }
     // The tenant may change between the look and the lease.
     for _ in 0..4 {
         let snapshot = match tenancy.load(&delivery.tenant).await {
@@ -229,11 +240,21 @@ async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
             );
         };
         if !is_wanted(&snapshot, slot, &delivery.what) {
-            return Tried::Unwanted;
+            // It may be wanted again: another version may have been gone back from, or run on another host.
+            let version = &snapshot.slots[slot].candidate.version;
+            return Tried::GivenUp(format!("version {version}, which runs for the tenant, does not subscribe to it"));
         }
         let limit = snapshot.slots[slot].limits.deadline;
         match tenancy.lease(&snapshot, slot, begun + limit).await {
             Ok(Lent::Lease(lease)) => {
+                // A start may have taken long.
+                if begun.elapsed() > settings.claim / 3 {
+                    match tenancy.context.store.renew(delivery.claim, after(settings.claim)).await {
+                        Ok(()) => {}
+                        Err(StoreError::ClaimLost) => return Tried::Lost,
+                        Err(error) => return Tried::Postponed(settings.retry_base, error.to_string()),
+                    }
+                }
                 let tried = run_leased(tenancy, delivery, &lease, limit).await;
                 if let Tried::Failed(Failure { kind: FailureKind::Panicked { .. }, .. }) = &tried {
                     tenancy.broken(&snapshot, slot, lease.serial());
@@ -268,30 +289,31 @@ async fn run_leased(tenancy: &Tenancy, delivery: &Delivery, lease: &Lease, limit
     let cut = lease.cut_notice();
     // A task on the background runtime: module code that blocks holds up a worker there, not this one.
     let mut running = AbortOnDrop(context.background.spawn(lease.run(hook)));
-    let deadline = tokio::time::sleep(limit);
-    tokio::pin!(cut, deadline);
-    loop {
-        tokio::select! {
-            biased;
-            ended = &mut running.0 => return match ended {
-                Ok(Ok(())) => Tried::Handled,
-                Ok(Err(failure)) if failure.kind == FailureKind::ClaimLost => Tried::Lost,
-                Ok(Err(failure)) => Tried::Failed(failure),
-                Err(error) => Tried::Postponed(settings.retry_base, error.to_string()),
-            },
-            () = &mut cut => return Tried::Postponed(Duration::ZERO, "the instance is leaving".to_owned()),
-            () = &mut deadline => {
-                let text = format!("the handler did not end within {limit:?}");
-                return Tried::Failed(Failure::new(FailureKind::Timeout, text));
-            }
-            () = tokio::time::sleep(settings.claim / 3) => {
-                match context.store.renew(claim, after(settings.claim)).await {
-                    Err(StoreError::ClaimLost) => return Tried::Lost,
-                    Err(error) => tracing::warn!(%error, "a claim was not renewed"),
-                    Ok(()) => {}
-                }
+    // Beside the rest: a store that hangs must not hold up the deadline or the drain.
+    let until_lost = async {
+        loop {
+            tokio::time::sleep(settings.claim / 3).await;
+            match context.store.renew(claim, after(settings.claim)).await {
+                Err(StoreError::ClaimLost) => return,
+                Err(error) => tracing::warn!(%error, "a claim was not renewed"),
+                Ok(()) => {}
             }
         }
+    };
+    tokio::select! {
+        biased;
+        ended = &mut running.0 => match ended {
+            Ok(Ok(())) => Tried::Handled,
+            Ok(Err(failure)) if failure.kind == FailureKind::ClaimLost => Tried::Lost,
+            Ok(Err(failure)) => Tried::Failed(failure),
+            Err(error) => Tried::Postponed(settings.retry_base, error.to_string()),
+        },
+        () = cut => Tried::Postponed(Duration::ZERO, "the instance is leaving".to_owned()),
+        () = tokio::time::sleep(limit) => {
+            let text = format!("the handler did not end within {limit:?}");
+            Tried::Failed(Failure::new(FailureKind::Timeout, text))
+        }
+        () = until_lost => Tried::Lost,
     }
 }
 

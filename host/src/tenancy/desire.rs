@@ -15,13 +15,15 @@ use crate::{
 pub(super) struct Desire {
     pub(super) modules: Vec<(Arc<Candidate>, Isolation)>,
     pub(super) problems: Vec<ModuleProblem>,
+    /// Of modules that can't run now, what they would be: events for them are kept.
+    pub(super) dormant: Vec<Arc<Candidate>>,
 }
 
 /// Chooses a version for each enabled module, among those that `judge` has nothing against. A suspended tenant runs
 /// nothing.
 pub(super) fn desire(document: &TenantDocument, catalog: &Catalog, judge: &dyn Judge) -> Desire {
     if document.status == TenantStatus::Suspended {
-        return Desire { modules: Vec::new(), problems: Vec::new() };
+        return Desire { modules: Vec::new(), problems: Vec::new(), dormant: Vec::new() };
     }
     let wants: Vec<_> =
         document.enabled_modules.iter().map(|enabled| (enabled.module.clone(), enabled.version.clone())).collect();
@@ -39,20 +41,27 @@ pub(super) fn desire(document: &TenantDocument, catalog: &Catalog, judge: &dyn J
         text: problem.finding.text,
     };
     let mut problems: Vec<_> = selection.problems.into_iter().map(problem).collect();
+    // In which version they will run is not known: the newest says best what they want to hear of.
+    let newest = |problem: &ModuleProblem| catalog.get(problem.module.as_str()).first().cloned();
+    let mut dormant: Vec<_> = problems.iter().filter_map(newest).collect();
+    dormant.dedup_by(|a, b| Arc::ptr_eq(a, b));
     let mut modules = Vec::with_capacity(selection.chosen.len());
     for chosen in selection.chosen {
         let name = &chosen.candidate.name;
         // Its dependents run on: what they ask of it is refused.
         match judge.quarantined(&chosen.candidate) {
-            Some(reason) => problems.push(ModuleProblem {
-                module: name.clone(),
-                code: "MODULE_QUARANTINED",
-                text: format!("{name} {} is quarantined: {reason}", chosen.candidate.version),
-            }),
+            Some(reason) => {
+                dormant.push(Arc::clone(&chosen.candidate));
+                problems.push(ModuleProblem {
+                    module: name.clone(),
+                    code: "MODULE_QUARANTINED",
+                    text: format!("{name} {} is quarantined: {reason}", chosen.candidate.version),
+                });
+            }
             None => modules.push((Arc::clone(&chosen.candidate), isolation_of(name))),
         }
     }
-    Desire { modules, problems }
+    Desire { modules, problems, dormant }
 }
 
 impl Desire {

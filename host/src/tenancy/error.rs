@@ -44,6 +44,14 @@ pub enum TenancyError {
         /// For operators.
         reason: String,
     },
+    /// It could not be loaded, for a reason that is the host's and may pass.
+    #[error("module `{module}` could not be loaded now")]
+    NotNow {
+        /// Which.
+        module: ModuleName,
+        /// For operators.
+        reason: String,
+    },
     /// The file is another one than the catalog says; the next look at the folder will tell.
     #[error("the file of module `{module}` has changed")]
     FileChanged {
@@ -128,7 +136,7 @@ impl TenancyError {
             Self::HasDependents { .. } => "MODULE_HAS_DEPENDENTS",
             Self::ModuleNotEnabled(_) => "MODULE_NOT_ENABLED",
             Self::NotSelectable { code, .. } => code,
-            Self::LoadFailed { .. } => "MODULE_LOAD_FAILED",
+            Self::LoadFailed { .. } | Self::NotNow { .. } => "MODULE_LOAD_FAILED",
             Self::Incompatible { .. } => "MODULE_INCOMPATIBLE",
             Self::ModuleBusy(_) | Self::FileChanged { .. } => "MODULE_BUSY",
             Self::TenantNotFound(_) => "TENANT_NOT_FOUND",
@@ -148,6 +156,7 @@ impl TenancyError {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::LoadFailed { reason, .. }
+            | Self::NotNow { reason, .. }
             | Self::Incompatible { reason, .. }
             | Self::FileChanged { reason, .. }
             | Self::StoreUnavailable(reason) => Some(reason),

@@ -76,7 +76,7 @@ impl Generations {
                     (self.loader.clone(), Arc::clone(&self.archive), Arc::clone(candidate));
                 let opened = self.jobs.spawn_blocking(move || open(&loader, &archive, &opening)).await;
                 opened.unwrap_or_else(|error| {
-                    Err(TenancyError::LoadFailed { module: candidate.name.clone(), reason: error.to_string() })
+                    Err(TenancyError::NotNow { module: candidate.name.clone(), reason: error.to_string() })
                 })
             })
             .await?;
@@ -163,11 +163,12 @@ fn open_at(loader: &Loader, candidate: &Candidate, path: &Path) -> Result<Arc<Ge
     });
     opened.map_err(|error| {
         let (module, reason) = (candidate.name.clone(), chain(&error));
-        if matches!(error, LoadError::Changed { .. }) {
-            return TenancyError::FileChanged { module, reason };
-        }
-        match error.code() {
-            "MODULE_INCOMPATIBLE" => TenancyError::Incompatible { module, reason },
+        match error {
+            LoadError::Changed { .. } => TenancyError::FileChanged { module, reason },
+            LoadError::TooMany { .. } | LoadError::Copy { .. } | LoadError::Staging { .. } => {
+                TenancyError::NotNow { module, reason }
+            }
+            _ if error.code() == "MODULE_INCOMPATIBLE" => TenancyError::Incompatible { module, reason },
             _ => TenancyError::LoadFailed { module, reason },
         }
     })

@@ -351,6 +351,7 @@ async fn prepare(
             document: Arc::clone(&state.document),
             flags: Arc::clone(&state.flags),
             peers: state.desire.modules.iter().map(|(candidate, _)| Arc::clone(candidate)).collect(),
+            dormant: state.desire.dormant.clone().into(),
         };
         let (candidate, isolation) = (Arc::clone(candidate), *isolation);
         // A kept slot gets its first instance; a changed one is a slot of its own.

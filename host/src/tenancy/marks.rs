@@ -66,6 +66,14 @@ impl MarkBook {
         self.marks.values().flatten()
     }
 
+    /// These are the marks of a module, and no others.
+    pub(super) fn replace(&mut self, module: &ModuleName, marks: Vec<Mark>) {
+        self.marks.remove(module);
+        for mark in marks {
+            self.add(mark);
+        }
+    }
+
     /// The marks of one module.
     pub(super) fn of_module(&self, module: &ModuleName) -> &[Mark] {
         self.marks.get(module).map(Vec::as_slice).unwrap_or_default()

@@ -162,7 +162,13 @@ impl Supervisor {
         if mark.kind != MarkKind::Bad || mark.tenant.is_none() {
             return None;
         }
-        let marks: Vec<&Mark> = book.of_module(&mark.module).iter().filter(of_this).collect();
+        // Those of tenants that are not in memory say nothing about the ones that are.
+        let is_here = |it: &&Mark| {
+            let Some(tenant) = it.tenant.as_ref() else { return true };
+            let snapshot = self.tenants.get(tenant).and_then(|tenant| tenant.snapshot.as_ref());
+            it.tenant == mark.tenant || snapshot.is_some_and(|it| it.slot(mark.module.as_str()).is_some())
+        };
+        let marks: Vec<&Mark> = book.of_module(&mark.module).iter().filter(of_this).filter(is_here).collect();
         if marks.iter().any(|it| it.tenant.is_none()) {
             return None;
         }
@@ -191,8 +197,12 @@ impl Supervisor {
     }
 
     /// Takes over what the store says, which other hosts or operators may have changed.
-    pub(super) fn marks_read(&mut self, marks: Vec<Mark>) {
+    pub(super) fn marks_read(&mut self, marks: Vec<Mark>, known: &Arc<MarkBook>) {
         let before = self.context.marks.load_full();
+        // What this host has marked meanwhile would look as if somebody had cleared it; the next look will tell.
+        if !Arc::ptr_eq(&before, known) || self.context.unsaved_marks.load(Ordering::Acquire) != 0 {
+            return;
+        }
         let after = before.read(marks);
         let modules = before.differing(&after);
         if modules.is_empty() {
@@ -200,6 +210,14 @@ impl Supervisor {
         }
         self.context.marks.store(Arc::new(after));
         self.follow_modules(&modules);
+    }
+
+    /// Some marks of a module were taken away; these are left.
+    pub(super) fn released(&mut self, module: ModuleName, marks: Vec<Mark>) {
+        let mut book = MarkBook::clone(&self.context.marks.load());
+        book.replace(&module, marks);
+        self.context.marks.store(Arc::new(book));
+        self.follow_modules(&[module]);
     }
 
     /// Lets a module go that safe mode keeps off; says whether it was off.
@@ -241,10 +259,8 @@ impl Supervisor {
             }
             let read = context.store.marks().await;
             context.reading_marks.store(false, Ordering::Release);
-            if let Ok(marks) = read
-                && Arc::ptr_eq(&known, &context.marks.load_full())
-            {
-                let _ = context.commands.send(Command::Marks { marks });
+            if let Ok(marks) = read {
+                let _ = context.commands.send(Command::Marks { marks, known });
             }
         });
     }

@@ -54,10 +54,12 @@ impl Supervisor {
             })
             .collect();
         superfluous.extend(state.started.into_values().map(|(_, running)| running));
+        let dormant: Arc<[Arc<Candidate>]> = state.desire.dormant.into();
         let view = Arc::new(TenantView {
             document: Arc::clone(&state.document),
             flags: Arc::clone(&state.flags),
             peers: slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
+            dormant: Arc::clone(&dormant),
         });
         for slot in &slots {
             if let Some(running) = slot.running.load().as_ref()
@@ -73,6 +75,7 @@ impl Supervisor {
             slots,
             flags: state.flags,
             problems: state.desire.problems.into_boxed_slice(),
+            dormant,
         });
         self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
 
@@ -86,6 +89,7 @@ impl Supervisor {
                 let _ = waiting.send(Ok(false));
             }
             tenant.failed.remove(&slot.serial);
+            tenant.panics.remove(&slot.serial);
         }
         tenant.snapshot = Some(snapshot);
         for running in superfluous {
@@ -103,6 +107,7 @@ impl Supervisor {
             }
         }
         tenant.failed.clear();
+        tenant.panics.clear();
         let Some(snapshot) = tenant.snapshot.take() else { return };
         for running in snapshot.slots.iter().rev().filter_map(|slot| slot.running.swap(None)) {
             self.retire(id, running);

@@ -129,8 +129,9 @@ impl Tenancy {
     pub async fn release(&self, module: &ModuleName, tenant: Option<&TenantId>) -> Result<Released, TenancyError> {
         let away = |error| TenancyError::StoreUnavailable(chain(&error));
         let marks_gone = self.context.store.clear_marks(module, tenant).await.map_err(away)?;
-        let marks = self.context.store.marks().await.map_err(away)?;
-        self.tell(Command::Marks { marks });
+        let mut marks = self.context.store.marks().await.map_err(away)?;
+        marks.retain(|mark| mark.module == *module);
+        self.tell(Command::MarksOf { module: module.clone(), marks });
         let (reply, told) = oneshot::channel();
         self.tell(Command::LetGo { module: module.clone(), tenant: tenant.cloned(), reply });
         Ok(Released { marks: marks_gone, was_off: told.await.unwrap_or(false) })

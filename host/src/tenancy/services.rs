@@ -41,6 +41,8 @@ pub(super) struct TenantView {
     pub(super) flags: Arc<FlagSet>,
     /// The modules that run for the tenant, as far as others see them.
     pub(super) peers: Arc<[Arc<Candidate>]>,
+    /// Enabled modules that can't run now; events are kept for them.
+    pub(super) dormant: Arc<[Arc<Candidate>]>,
 }
 
 impl TenantView {
@@ -49,6 +51,7 @@ impl TenantView {
             document: Arc::clone(&snapshot.document),
             flags: Arc::clone(&snapshot.flags),
             peers: snapshot.slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
+            dormant: Arc::clone(&snapshot.dormant),
         }
     }
 }
@@ -273,7 +276,10 @@ impl HostServices for TenantServices {
             let mut wanted = peer.manifest.subscribes.iter();
             wanted.any(|wanted| wanted.module == self.module && wanted.event.as_str() == name)
         };
-        let subscribers: Vec<_> = view.peers.iter().filter(subscribes).map(|peer| peer.name.clone()).collect();
+        let enabled = view.peers.iter().chain(view.dormant.iter());
+        let mut subscribers: Vec<_> = enabled.filter(subscribes).map(|peer| peer.name.clone()).collect();
+        subscribers.sort();
+        subscribers.dedup();
         if subscribers.is_empty() && claim.is_none() {
             return Box::pin(std::future::ready(Ok(())));
         }

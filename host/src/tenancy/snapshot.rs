@@ -35,6 +35,8 @@ pub struct TenantSnapshot {
     pub flags: Arc<FlagSet>,
     /// Enabled modules that can't run, and why.
     pub problems: Box<[ModuleProblem]>,
+    /// What they would be if they could.
+    pub(super) dormant: Arc<[Arc<Candidate>]>,
 }
 
 impl TenantSnapshot {

@@ -66,7 +66,7 @@ impl Supervisor {
                             async move { inner.start(&of, &slot.candidate, slot.isolation, view, serial).await },
                         );
                     let made = starting.await.unwrap_or_else(|error| {
-                        Err(TenancyError::LoadFailed { module, reason: format!("the start ended early: {error}") })
+                        Err(TenancyError::NotNow { module, reason: format!("the start ended early: {error}") })
                     });
                     let _ = context.commands.send(Command::Started { tenant: id, slot: serial, made });
                 });

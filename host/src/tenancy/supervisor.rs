@@ -23,7 +23,11 @@ use super::{
     running::Running,
     snapshot::{Slot, TenantSnapshot},
 };
-use crate::{catalog::Catalog, names::TenantId};
+use crate::{
+    catalog::Catalog,
+    names::TenantId,
+    stores::{Mark, TenantDocument},
+};
 
 /// One tenant in memory.
 #[derive(Default)]
@@ -40,6 +44,8 @@ pub(super) struct Tenant {
     pub(super) failed: HashMap<u64, (Instant, u32)>,
     /// When what stood in the way of following the document and the catalog is tried again.
     follow_at: Option<Instant>,
+    /// A roll-back that did not come about, and when it is tried again.
+    go_back_at: Option<(Instant, Mark, Arc<TenantDocument>)>,
     /// When instances of a slot panicked lately.
     pub(super) panics: HashMap<u64, Panics>,
     /// First-use instances in the making, those that nobody waits for any more included.
@@ -55,6 +61,8 @@ struct Busy {
     reply: Option<Reply<Report>>,
     /// Whether it only reads the tenant: then its failure is that of whoever waits for the tenant, too.
     reads: bool,
+    /// What a roll-back that nobody waits for is to leave.
+    leaves: Option<(Mark, Arc<TenantDocument>)>,
 }
 
 impl Tenant {
@@ -146,7 +154,8 @@ impl Supervisor {
             Command::Regressed { tenant, slot, reason } => self.regressed(&tenant, slot, reason),
             Command::Quarantine { tenant, module, reason } => self.quarantine(&tenant, &module, reason),
             Command::Mark { marks } => self.mark(marks),
-            Command::Marks { marks } => self.marks_read(marks),
+            Command::Marks { marks, known } => self.marks_read(marks, &known),
+            Command::MarksOf { module, marks } => self.released(module, marks),
             Command::LetGo { module, tenant, reply } => drop(reply.send(self.let_go(module, tenant))),
             Command::Catalog { catalog, reply } => {
                 self.catalog_changed(&catalog);
@@ -190,7 +199,11 @@ impl Supervisor {
         }
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let Some((work, reply)) = tenant.lane.pop_front() else { return };
-        tenant.busy = Some(Busy { reply, reads: matches!(work, Work::Reconcile) });
+        let leaves = match &work {
+            Work::GoBack { mark, document } if reply.is_none() => Some((mark.clone(), Arc::clone(document))),
+            _ => None,
+        };
+        tenant.busy = Some(Busy { reply, reads: matches!(work, Work::Reconcile), leaves });
         tenant.idle_since = None;
         let Some(tenant) = self.tenants.get(id) else { return };
         let actual = actual_of(tenant);
@@ -231,7 +244,8 @@ impl Supervisor {
 
     fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let (reply, reads) = tenant.busy.take().map_or((None, false), |busy| (busy.reply, busy.reads));
+        let (reply, reads, leaves) =
+            tenant.busy.take().map_or((None, false, None), |busy| (busy.reply, busy.reads, busy.leaves));
         let mut found = Vec::new();
         let answer = match ended {
             Ok(Ended { outcome, report, marks }) => {
@@ -245,9 +259,19 @@ impl Supervisor {
             }
             Err(error) => {
                 // Nobody else would try again: a file may have been seen half-way, the store may be back.
-                let is_passing = matches!(error, TenancyError::FileChanged { .. } | TenancyError::StoreUnavailable(_));
+                let is_passing = matches!(
+                    error,
+                    TenancyError::FileChanged { .. } | TenancyError::NotNow { .. } | TenancyError::StoreUnavailable(_)
+                );
+                let later = Instant::now() + self.context.settings.retry_after;
                 if reads && is_passing && tenant.snapshot.is_some() {
-                    tenant.follow_at = Some(Instant::now() + self.context.settings.retry_after);
+                    tenant.follow_at = Some(later);
+                }
+                // Its code is known to be bad: nothing else would take the tenant away from it.
+                if let Some((mark, document)) = leaves
+                    && !matches!(error, TenancyError::NothingToGoBackTo(_) | TenancyError::TenantNotFound(_))
+                {
+                    tenant.go_back_at = Some((later, mark, document));
                 }
                 if let Some(reason) = error.reason() {
                     tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
@@ -339,6 +363,20 @@ impl Supervisor {
             .collect();
         for id in follow_again {
             self.enqueue(id, Work::Reconcile, None);
+        }
+        let go_back_again: Vec<_> = self
+            .tenants
+            .iter_mut()
+            .filter_map(|(id, tenant)| {
+                let (_, mark, document) = tenant.go_back_at.take_if(|(at, ..)| *at <= now)?;
+                // By now it may run something else.
+                let snapshot = tenant.snapshot.as_ref()?;
+                let slot = snapshot.slot(mark.module.as_str())?;
+                (slot.candidate.known_hash() == Some(&*mark.hash)).then(|| (id.clone(), mark, document))
+            })
+            .collect();
+        for (id, mark, document) in go_back_again {
+            self.enqueue(id, Work::GoBack { mark, document }, None);
         }
         for (id, tenant) in &mut self.tenants {
             let Some(snapshot) = &tenant.snapshot else { continue };

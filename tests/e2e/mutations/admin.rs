@@ -8,11 +8,13 @@ use http_body_util::{BodyExt, Full};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 use tenon_host::{
-    admin::{AdminState, Liveness, Readiness, router},
+    admin::{AdminState, Liveness, ReadFolder, Readiness, router},
     app::Host,
+    catalog::{Changes, ScanError},
     config::Config,
     identity::AdminToken,
     loader::{Loader, LoaderSettings},
+    names::ModuleName,
     stores::{SqliteStore, Store},
 };
 use tokio::runtime::Runtime;
@@ -89,6 +91,15 @@ const PIECES: [&str; 38] = [
     "24:00",
 ];
 
+/// Requests decide about bodies, not about the folder.
+struct Unread;
+
+impl ReadFolder for Unread {
+    fn read(&self, _: Option<&ModuleName>) -> Result<Changes, ScanError> {
+        Ok(Changes::default())
+    }
+}
+
 struct Stage {
     runtime: Runtime,
     host: Host,
@@ -118,6 +129,7 @@ impl Stage {
         let loader = Loader::start(LoaderSettings::below(&setup.folder().join("loader"))).unwrap();
         let token = AdminToken::load(host.admin_token_path()).unwrap();
         let state = AdminState {
+            folder: Arc::new(Unread),
             tenancy: host.tenants().clone(),
             store: shared,
             loader: loader.clone(),

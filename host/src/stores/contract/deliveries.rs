@@ -131,13 +131,14 @@ pub(super) async fn the_dead_are_listed_retried_and_discarded(store: Arc<dyn Sto
 
     assert!(store.retry_dead(dead[0].id, NOW + 2).await.unwrap());
     assert!(!store.retry_dead(dead[0].id, NOW + 2).await.unwrap(), "it is not dead any more");
+    assert!(claim(&store, NOW + 2).await.is_empty(), "two of one queue are never handled at once");
+    store.finish(second.claim).await.unwrap();
     let retried = one(&store, NOW + 2).await;
     assert_eq!((name_of(&retried), retried.failures), ("first", 0));
     store.set_back(retried.claim, Setback::Dead(NOW + 3), "again").await.unwrap();
     assert!(store.discard_dead(dead[0].id).await.unwrap());
     assert!(!store.discard_dead(dead[0].id).await.unwrap());
     assert!(store.dead_letters(None, 10).await.unwrap().is_empty());
-    store.finish(second.claim).await.unwrap();
     assert_eq!(name_of(&one(&store, NOW + 3).await), "third");
 }
 
@@ -215,6 +216,31 @@ pub(super) async fn a_wake_up_set_while_it_is_handled_comes_again(store: Arc<dyn
     assert_eq!(store.backlog().await.unwrap().waiting, 0);
 }
 
+pub(super) async fn a_wake_up_that_is_taken_back_while_it_is_handled_is_over(store: Arc<dyn Store>) {
+    let (acme, sleeper) = (id("acme"), module("sleeper"));
+    for setback in [Setback::Failed(NOW + 1), Setback::Postponed(NOW + 1), Setback::Dead(NOW + 1)] {
+        wake(&store, "a", NOW).await;
+        let handled = one(&store, NOW).await;
+        store.cancel_wake(&acme, &sleeper, "a", None).await.unwrap();
+        store.set_back(handled.claim, setback, "no").await.unwrap();
+        let backlog = store.backlog().await.unwrap();
+        assert_eq!((backlog.waiting, backlog.dead), (0, 0), "{setback:?}");
+    }
+    // Whoever handled it is gone.
+    wake(&store, "a", NOW).await;
+    one(&store, NOW).await;
+    store.cancel_wake(&acme, &sleeper, "a", None).await.unwrap();
+    assert!(claim(&store, NOW + 100).await.is_empty());
+    assert_eq!(store.backlog().await.unwrap().waiting, 0);
+    // What is set afterwards is a new one.
+    wake(&store, "a", NOW).await;
+    let handled = one(&store, NOW).await;
+    store.cancel_wake(&acme, &sleeper, "a", None).await.unwrap();
+    wake(&store, "a", NOW + 7).await;
+    store.set_back(handled.claim, Setback::Failed(NOW + 1), "no").await.unwrap();
+    assert_eq!(one(&store, NOW + 7).await.failures, 0);
+}
+
 pub(super) async fn a_dead_wake_up_gives_way_to_a_new_one(store: Arc<dyn Store>) {
     wake(&store, "a", NOW).await;
     let first = one(&store, NOW).await;
@@ -250,7 +276,9 @@ pub(super) async fn what_runs_out_is_taken_over_and_the_old_claim_is_good_for_no
     store.renew(old, NOW + 200).await.unwrap();
     assert!(claim(&store, NOW + 199).await.is_empty(), "a renewed claim holds");
     assert_eq!(store.next_due().await.unwrap(), Some(NOW + 200));
-    let new = one(&store, NOW + 200).await.claim;
+    let taken_over = one(&store, NOW + 200).await;
+    assert_eq!(taken_over.failures, 1, "that nobody said what came of it is a failure");
+    let new = taken_over.claim;
     assert!(new.fence > old.fence && new.delivery == old.delivery);
     let at = CollectionKey { tenant: id("acme"), module: module("sleeper"), model: "Note".to_owned() };
     let fields = fields("", "");

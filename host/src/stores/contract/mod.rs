@@ -56,7 +56,8 @@ list! {
         uniqueness_can_be_given_up nothing_to_do takeover_between_versions;
     deliveries: events_come_whole_and_in_order nothing_is_kept_without_a_subscriber a_failure_keeps_its_place
         the_dead_are_listed_retried_and_discarded no_more_wait_than_may wake_ups_have_one_time
-        a_wake_up_set_while_it_is_handled_comes_again a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
+        a_wake_up_set_while_it_is_handled_comes_again a_wake_up_that_is_taken_back_while_it_is_handled_is_over
+        a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
         what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
         tenants_and_modules_do_not_mix they_go_with_their_tenant;
     marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;

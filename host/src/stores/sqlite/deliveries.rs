@@ -89,7 +89,8 @@ pub(super) fn cancel_wake(
     let sql = "DELETE FROM deliveries WHERE tenant = ?1 AND module = ?2 AND kind = 2 AND queue = ?3
                AND dead_at IS NULL AND claimed_until IS NULL";
     if connection.prepare_cached(sql)?.execute(of)? == 0 {
-        let sql = "UPDATE deliveries SET again = NULL WHERE tenant = ?1 AND module = ?2 AND kind = 2 AND queue = ?3
+        // It is being handled, or was by a host that is gone: it goes when that is over.
+        let sql = "UPDATE deliveries SET again = -1 WHERE tenant = ?1 AND module = ?2 AND kind = 2 AND queue = ?3
                    AND dead_at IS NULL";
         connection.prepare_cached(sql)?.execute(of)?;
     }
@@ -97,6 +98,8 @@ pub(super) fn cancel_wake(
 }
 
 pub(super) fn claim_due(connection: &Connection, request: ClaimRequest) -> Result<Vec<Delivery>, StoreError> {
+    let sql = "DELETE FROM deliveries WHERE again = -1 AND claimed_until <= ?1 AND dead_at IS NULL";
+    connection.prepare_cached(sql)?.execute([request.now])?;
     // What a tenant has at work already counts for it.
     let sql = "WITH free AS (
                    SELECT id, tenant, due, row_number() OVER (PARTITION BY tenant ORDER BY due, id) AS place
@@ -111,7 +114,9 @@ pub(super) fn claim_due(connection: &Connection, request: ClaimRequest) -> Resul
     let rows = statement
         .query_map(params![request.now, count(request.limit), count(request.per_tenant)], |row| row.get::<_, i64>(0))?;
     let ids = rows.collect::<Result<Vec<_>, _>>()?;
-    let sql = "UPDATE deliveries SET fence = fence + 1, claimed_until = ?2 WHERE id = ?1
+    // One that was claimed before and is due again was neither handled nor set back: that is a failure, too.
+    let sql = "UPDATE deliveries SET fence = fence + 1, failures = failures + (claimed_until IS NOT NULL),
+                   claimed_until = ?2 WHERE id = ?1
                RETURNING id, tenant, module, kind, queue, name, event_id, body, published_at, failures, fence";
     let mut statement = connection.prepare_cached(sql)?;
     ids.into_iter()
@@ -164,7 +169,8 @@ pub(super) fn set_back(connection: &Connection, claim: Claim, setback: Setback, 
             return queue.map_or(Ok(()), |queue| promote(connection, &queue));
         }
     };
-    if failures == 1 && set_again(connection, claim)? {
+    let is_over = if failures == 1 { set_again(connection, claim)? } else { is_taken_back(connection, claim)? };
+    if is_over {
         return Ok(());
     }
     let sql = "UPDATE deliveries SET failures = failures + ?2, due = ifnull(again, ?3), again = NULL, error = ?4,
@@ -173,8 +179,18 @@ pub(super) fn set_back(connection: &Connection, claim: Claim, setback: Setback, 
     Ok(())
 }
 
-/// A wake-up that was set again while it was handled is a new one; says whether it was.
+/// A wake-up that was taken back while it was handled is over; says whether it was.
+fn is_taken_back(connection: &Connection, claim: Claim) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM deliveries WHERE id = ?1 AND again = -1";
+    Ok(connection.prepare_cached(sql)?.execute([claim.delivery])? != 0)
+}
+
+/// A wake-up that was set again while it was handled is a new one, and one that was taken back is over; says whether
+/// either is so.
 fn set_again(connection: &Connection, claim: Claim) -> Result<bool, StoreError> {
+    if is_taken_back(connection, claim)? {
+        return Ok(true);
+    }
     let sql = "UPDATE deliveries SET due = again, again = NULL, failures = 0, error = NULL, claimed_until = NULL
                WHERE id = ?1 AND again IS NOT NULL";
     Ok(connection.prepare_cached(sql)?.execute([claim.delivery])? != 0)
@@ -244,7 +260,11 @@ pub(super) fn retry_dead(connection: &Connection, id: i64, now: i64) -> Result<b
     if connection.prepare_cached(sql)?.execute([id])? != 0 {
         return Ok(true);
     }
-    let sql = "UPDATE deliveries SET dead_at = NULL, error = NULL, failures = 0, due = ?2
+    // Behind whatever of its queue is at work or due already; it is older, so it is the next.
+    let sql = "UPDATE deliveries AS dead SET dead_at = NULL, error = NULL, failures = 0, due = iif(EXISTS (
+                   SELECT 1 FROM deliveries AS live WHERE live.tenant = dead.tenant AND live.module = dead.module
+                   AND live.kind = 1 AND dead.kind = 1 AND live.queue = dead.queue AND live.dead_at IS NULL
+                   AND live.due IS NOT NULL), NULL, ?2)
                WHERE id = ?1 AND dead_at IS NOT NULL";
     Ok(connection.prepare_cached(sql)?.execute(params![id, now])? != 0)
 }
