@@ -34,6 +34,8 @@ mod restart;
 mod isolation;
 /// kill -9 during writes.
 mod kills;
+/// Events and wake-ups in `module_api::testing` come as the host's do.
+mod kit_deliveries;
 /// The store of `module_api::testing` answers as the host's does.
 mod kit_store;
 /// Tenants and instances come and go.

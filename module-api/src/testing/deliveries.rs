@@ -85,9 +85,10 @@ pub(super) enum Tried {
 pub(super) struct Deliveries {
     waiting: Vec<Waiting>,
     next: u64,
-    /// What was handled last, to be handled again.
-    pub(super) last: Option<Delivered>,
-    pub(super) dead: Vec<DeadLetter>,
+    /// What was handled last, to be handled again: its number, how often it had failed, and what it was.
+    last: Option<(u64, u32, Delivered)>,
+    /// With their numbers, in the order of these.
+    dead: Vec<(u64, DeadLetter)>,
     /// By the module itself.
     pub(super) published: Vec<(String, Value)>,
 }
@@ -162,17 +163,25 @@ impl Deliveries {
         }
     }
 
-    /// What was handled last, once more, as if nobody knew that it was.
+    /// What was handled last, once more and in its old place, as if nobody knew that it was.
     pub(super) fn claim_last(&mut self, now: i64) -> Option<Claimed> {
-        let last = self.last.clone()?;
+        let (number, failures, last) = self.last.clone()?;
         if let Delivered::Wake { key } = &last
             && let Some(known) = self.wake(key)
         {
             known.again = known.due;
             return Some(claim(known));
         }
-        self.add(last, Some(now));
-        self.waiting.last_mut().map(claim)
+        self.waiting.iter_mut().filter(|it| is_of_one_queue(&it.what, &last)).for_each(|it| it.due = None);
+        let at = self.waiting.partition_point(|it| it.number < number);
+        let what = last;
+        self.waiting.insert(at, Waiting { number, what, due: Some(now), again: None, failures, is_handled: false });
+        self.waiting.get_mut(at).map(claim)
+    }
+
+    /// What was given up, in the order in which it came in: where operators see it.
+    pub(super) fn dead(&self) -> Vec<DeadLetter> {
+        self.dead.iter().map(|(_, letter)| letter.clone()).collect()
     }
 
     /// Notes what came of a try. A wake-up that was set again meanwhile is a new one.
@@ -181,30 +190,35 @@ impl Deliveries {
         let it = &mut self.waiting[at];
         it.is_handled = false;
         if matches!(tried, Tried::Handled) {
-            self.last = Some(claimed.what);
+            self.last = Some((claimed.number, it.failures, claimed.what));
         }
         match (tried, it.again.take()) {
             (Tried::Postponed, again) => it.due = again.or(Some(now + millis(POSTPONE))),
             (_, Some(again)) => (it.due, it.failures) = (Some(again), 0),
-            (Tried::Handled, None) => self.remove(at, now),
+            (Tried::Handled, None) => drop(self.remove(at)),
             (Tried::Failed(error), None) => {
                 it.failures += 1;
                 if it.failures < ATTEMPTS {
                     it.due = Some(now + millis(back_off(it.failures)));
                 } else {
-                    self.dead.push(DeadLetter { what: it.what.to_string(), failures: it.failures, error });
-                    self.remove(at, now);
+                    let (number, failures) = (it.number, it.failures);
+                    let what = self.remove(at).to_string();
+                    let place = self.dead.partition_point(|(other, _)| *other < number);
+                    self.dead.insert(place, (number, DeadLetter { what, failures, error }));
                 }
             }
         }
     }
 
-    /// Takes one away; the next of its publisher is due.
-    fn remove(&mut self, at: usize, now: i64) {
+    /// Takes one away; the next of its publisher is due, since it was published.
+    fn remove(&mut self, at: usize) -> Delivered {
         let gone = self.waiting.remove(at).what;
-        if let Some(next) = self.waiting.iter_mut().find(|it| is_of_one_queue(&it.what, &gone)) {
-            next.due = next.due.or(Some(now));
+        if let Some(next) = self.waiting.iter_mut().find(|it| is_of_one_queue(&it.what, &gone))
+            && let Delivered::Event { published_at, .. } = next.what
+        {
+            next.due = next.due.or(Some(published_at));
         }
+        gone
     }
 }
 

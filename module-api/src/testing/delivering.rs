@@ -116,9 +116,10 @@ impl<M: Module> TestHost<M> {
         wakes.into_iter().map(|(key, due)| (key, time(due))).collect()
     }
 
-    /// The events and wake-ups that were given up after ten failures.
+    /// The events and wake-ups that were given up after ten failures, in the order in which they were published or first
+    /// set, as operators see them.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        lock(&self.world.deliveries).dead.clone()
+        lock(&self.world.deliveries).dead()
     }
 
     /// What the module has published so far, in its order: name and payload.
