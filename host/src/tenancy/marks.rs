@@ -10,17 +10,18 @@ use crate::{
     stores::{Mark, MarkKind},
 };
 
-/// All marks, by module.
+/// All marks, by module. Each job has a copy, so the marks themselves are shared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MarkBook {
-    marks: BTreeMap<ModuleName, Vec<Mark>>,
+    marks: BTreeMap<ModuleName, Vec<Arc<Mark>>>,
 }
 
 impl MarkBook {
+    /// What the store has, which has one mark for each content, tenant and kind.
     pub(super) fn of(marks: Vec<Mark>) -> Self {
         let mut book = Self::default();
         for mark in marks {
-            book.add(mark);
+            book.marks.entry(mark.module.clone()).or_default().push(Arc::new(mark));
         }
         book
     }
@@ -29,15 +30,15 @@ impl MarkBook {
     pub(super) fn add(&mut self, mark: Mark) {
         let marks = self.marks.entry(mark.module.clone()).or_default();
         marks.retain(|known| (&known.hash, &known.tenant, known.kind) != (&mark.hash, &mark.tenant, mark.kind));
-        marks.push(mark);
+        marks.push(Arc::new(mark));
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Mark> {
-        self.marks.values().flatten()
+        self.marks.values().flatten().map(Arc::as_ref)
     }
 
     /// The marks of one module.
-    pub(super) fn of_module(&self, module: &ModuleName) -> &[Mark] {
+    pub(super) fn of_module(&self, module: &ModuleName) -> &[Arc<Mark>] {
         self.marks.get(module).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -60,7 +61,7 @@ impl MarkBook {
         // Most modules have none, and then no file is read.
         let first = marks.next()?;
         let hash = candidate.hash().ok()?;
-        std::iter::once(first).chain(marks).find(|mark| mark.hash == hash)
+        std::iter::once(first).chain(marks).find(|mark| mark.hash == hash).map(Arc::as_ref)
     }
 }
 

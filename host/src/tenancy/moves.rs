@@ -158,11 +158,11 @@ impl Supervisor {
 
     /// Why a content that is bad for one more tenant is bad for all; `None` where it is not.
     fn is_bad_for_too_many(&self, book: &MarkBook, mark: &Mark) -> Option<String> {
-        let of_this = |it: &&Mark| it.hash == mark.hash && it.kind == MarkKind::Bad;
+        let of_this = |it: &&Arc<Mark>| it.hash == mark.hash && it.kind == MarkKind::Bad;
         if mark.kind != MarkKind::Bad || mark.tenant.is_none() {
             return None;
         }
-        let marks: Vec<&Mark> = book.of_module(&mark.module).iter().filter(of_this).collect();
+        let marks: Vec<&Arc<Mark>> = book.of_module(&mark.module).iter().filter(of_this).collect();
         if marks.iter().any(|it| it.tenant.is_none()) {
             return None;
         }
