@@ -232,10 +232,10 @@ impl Supervisor {
         let (reply, reads) = tenant.busy.take().map_or((None, false), |busy| (busy.reply, busy.reads));
         let mut found = Vec::new();
         let answer = match ended {
-            Ok(Ended { outcome, report, marks }) => {
+            Ok(Ended { outcome, report, marks, ready }) => {
                 found = marks;
                 match outcome {
-                    Outcome::Publish(state) => self.publish(id, state),
+                    Outcome::Publish(state) => self.publish(id, state, ready),
                     Outcome::Gone => self.withdraw(id),
                     Outcome::Nothing => {}
                 }
