@@ -62,6 +62,8 @@ mod outbound;
 mod proxies;
 /// A tenant's settings for a module.
 mod settings;
+/// Files are replaced under load, and every answer is checked.
+mod soak;
 /// Where the fixtures are, and a loader with threads to run them on.
 mod stage;
 /// The store is away.

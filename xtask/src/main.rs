@@ -11,6 +11,7 @@ mod modules;
 mod new;
 mod process;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -90,6 +91,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Replaces a module's file in a loop under load, and fails when an answer is lost or impossible
+    Soak {
+        /// For how long; fractions are allowed, 5 when it is left out
+        #[arg(long, value_name = "MINUTES")]
+        minutes: Option<String>,
+        /// How many tenants use the module; 4 when it is left out
+        #[arg(long)]
+        tenants: Option<u32>,
+        /// The figures as JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -121,5 +134,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Tidy => tidy::tidy(&workspace),
         Command::Ci => ci::ci(&workspace),
         Command::Bench { row, json } => bench::bench(&workspace, row.as_deref(), json),
+        Command::Soak { minutes, tenants, json } => soak::soak(&workspace, minutes.as_deref(), tenants, json),
     }
 }

@@ -1,7 +1,7 @@
 //! The job that carries out one change for one tenant: read, edit, choose, plan, start, commit. The swap and
 //! the drain that follow are the supervisor's.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
@@ -30,6 +30,8 @@ pub(super) struct Ended {
     pub(super) report: Report,
     /// What was found out about contents on the way.
     pub(super) marks: Vec<Mark>,
+    /// When all was ready for the swap.
+    pub(super) ready: Instant,
 }
 
 /// What is to become of what runs.
@@ -141,7 +143,7 @@ pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, Ten
             deleted.map_err(|error| of_store(tenant, error))?;
             let disabled = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
             let report = Report { revision: document.revision + 1, disabled, differs: true, ..Report::default() };
-            Ok(Ended { outcome: Outcome::Gone, report, marks: Vec::new() })
+            Ok(Ended { outcome: Outcome::Gone, report, marks: Vec::new(), ready: Instant::now() })
         }
         Work::Change { change, precondition, actor, mode } => {
             change_document(&ground, &change, precondition, &actor, mode).await
@@ -165,7 +167,7 @@ fn ended(state: NewState, edits: Edits) -> Ended {
         plan: state.plan.clone(),
         differs: edits.differs,
     };
-    Ended { outcome: Outcome::Publish(state), report, marks: Vec::new() }
+    Ended { outcome: Outcome::Publish(state), report, marks: Vec::new(), ready: Instant::now() }
 }
 
 async fn change_document(
@@ -201,7 +203,7 @@ async fn change_document(
                 plan,
                 differs,
             };
-            return Ok(Ended { outcome: Outcome::Nothing, report, marks: Vec::new() });
+            return Ok(Ended { outcome: Outcome::Nothing, report, marks: Vec::new(), ready: Instant::now() });
         }
         let mut state = prepare(ground, Arc::new(document), &prove).await?;
         if !differs {

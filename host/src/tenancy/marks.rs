@@ -16,10 +16,10 @@ use crate::{
 /// A module, for one tenant or for all.
 pub(super) type Whose = (ModuleName, Option<TenantId>);
 
-/// All marks, by module.
+/// All marks, by module. Each job has a copy, so the marks themselves are shared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MarkBook {
-    marks: BTreeMap<ModuleName, Vec<Mark>>,
+    marks: BTreeMap<ModuleName, Vec<Arc<Mark>>>,
     /// In safe mode: the modules that were let go on this host; all others are off.
     released: Option<BTreeSet<Whose>>,
 }
@@ -30,11 +30,11 @@ impl MarkBook {
         Self { marks: BTreeMap::new(), released: safe.then(BTreeSet::new) }
     }
 
-    /// What the store says, with what holds for this host alone.
+    /// What the store says, which has one mark for each content, tenant and kind, with what holds for this host alone.
     pub(super) fn read(&self, marks: Vec<Mark>) -> Self {
         let mut book = Self { marks: BTreeMap::new(), released: self.released.clone() };
         for mark in marks {
-            book.add(mark);
+            book.marks.entry(mark.module.clone()).or_default().push(Arc::new(mark));
         }
         book
     }
@@ -43,7 +43,7 @@ impl MarkBook {
     pub(super) fn add(&mut self, mark: Mark) {
         let marks = self.marks.entry(mark.module.clone()).or_default();
         marks.retain(|known| (&known.hash, &known.tenant, known.kind) != (&mark.hash, &mark.tenant, mark.kind));
-        marks.push(mark);
+        marks.push(Arc::new(mark));
     }
 
     /// In safe mode: what was let go.
@@ -63,7 +63,7 @@ impl MarkBook {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Mark> {
-        self.marks.values().flatten()
+        self.marks.values().flatten().map(Arc::as_ref)
     }
 
     /// These are the marks of a module, and no others.
@@ -75,7 +75,7 @@ impl MarkBook {
     }
 
     /// The marks of one module.
-    pub(super) fn of_module(&self, module: &ModuleName) -> &[Mark] {
+    pub(super) fn of_module(&self, module: &ModuleName) -> &[Arc<Mark>] {
         self.marks.get(module).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -98,7 +98,7 @@ impl MarkBook {
         // Most modules have none, and then no file is read.
         let first = marks.next()?;
         let hash = candidate.hash().ok()?;
-        std::iter::once(first).chain(marks).find(|mark| mark.hash == hash)
+        std::iter::once(first).chain(marks).find(|mark| mark.hash == hash).map(Arc::as_ref)
     }
 }
 

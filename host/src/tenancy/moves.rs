@@ -158,17 +158,17 @@ impl Supervisor {
 
     /// Why a content that is bad for one more tenant is bad for all; `None` where it is not.
     fn is_bad_for_too_many(&self, book: &MarkBook, mark: &Mark) -> Option<String> {
-        let of_this = |it: &&Mark| it.hash == mark.hash && it.kind == MarkKind::Bad;
+        let of_this = |it: &&Arc<Mark>| it.hash == mark.hash && it.kind == MarkKind::Bad;
         if mark.kind != MarkKind::Bad || mark.tenant.is_none() {
             return None;
         }
         // Those of tenants that are not in memory say nothing about the ones that are.
-        let is_here = |it: &&Mark| {
+        let is_here = |it: &&Arc<Mark>| {
             let Some(tenant) = it.tenant.as_ref() else { return true };
             let snapshot = self.tenants.get(tenant).and_then(|tenant| tenant.snapshot.as_ref());
             it.tenant == mark.tenant || snapshot.is_some_and(|it| it.slot(mark.module.as_str()).is_some())
         };
-        let marks: Vec<&Mark> = book.of_module(&mark.module).iter().filter(of_this).filter(is_here).collect();
+        let marks: Vec<&Arc<Mark>> = book.of_module(&mark.module).iter().filter(of_this).filter(is_here).collect();
         if marks.iter().any(|it| it.tenant.is_none()) {
             return None;
         }

@@ -1,6 +1,6 @@
 //! What the supervisor puts before readers: a tenant's new picture, a tenant taken away, a catalog.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Shared,
@@ -16,8 +16,9 @@ use crate::{
 };
 
 impl Supervisor {
-    /// The swap: one insertion into the directory, after which every new request sees the new picture.
-    pub(super) fn publish(&mut self, id: &TenantId, mut state: NewState) {
+    /// The swap: one insertion into the directory, after which every new request sees the new picture. `ready` is when
+    /// all that it needs was there.
+    pub(super) fn publish(&mut self, id: &TenantId, mut state: NewState, ready: Instant) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let old: Vec<Arc<Slot>> = tenant.snapshot.as_ref().map(|snapshot| snapshot.slots.to_vec()).unwrap_or_default();
         let mut superfluous = Vec::new();
@@ -78,6 +79,14 @@ impl Supervisor {
             dormant,
         });
         self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
+        let swap_micros = u64::try_from(ready.elapsed().as_micros()).unwrap_or(u64::MAX);
+        for slot in &snapshot.slots {
+            let is_new = !old.iter().any(|before| Arc::ptr_eq(before, slot));
+            if is_new && slot.baseline.is_some() && slot.running.load().is_some() {
+                let (module, version) = (&slot.candidate.name, &slot.candidate.version);
+                tracing::debug!(tenant = %id, %module, %version, swap_micros, "a tenant runs other code");
+            }
+        }
 
         // After the swap: what the new picture does not have is drained, in the order of the plan.
         let mut leaving: Vec<&Arc<Slot>> =

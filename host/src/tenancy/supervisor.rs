@@ -248,10 +248,10 @@ impl Supervisor {
             tenant.busy.take().map_or((None, false, None), |busy| (busy.reply, busy.reads, busy.leaves));
         let mut found = Vec::new();
         let answer = match ended {
-            Ok(Ended { outcome, report, marks }) => {
+            Ok(Ended { outcome, report, marks, ready }) => {
                 found = marks;
                 match outcome {
-                    Outcome::Publish(state) => self.publish(id, state),
+                    Outcome::Publish(state) => self.publish(id, state, ready),
                     Outcome::Gone => self.withdraw(id),
                     Outcome::Nothing => {}
                 }

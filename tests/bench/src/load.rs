@@ -43,26 +43,28 @@ impl Round {
     }
 }
 
-/// One request for each tenant, as bytes.
-fn requests() -> Rc<[Vec<u8>]> {
+/// What is asked for, in turn; as bytes.
+pub(crate) type Requests = Rc<[Vec<u8>]>;
+
+/// One request for each tenant.
+pub(crate) fn requests() -> Requests {
     (0..TENANTS).map(|index| request(&item_path(index), index).into_bytes()).collect()
 }
 
-fn request(path: &str, tenant: usize) -> String {
+pub(crate) fn request(path: &str, tenant: usize) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: bench.test\r\nX-Tenant-Id: {}\r\n\r\n", tenant_name(tenant))
 }
 
 /// Keeps so many connections busy: each sends its next request when it has the answer. Runs on the calling
 /// thread.
-pub(crate) fn closed(address: SocketAddr, connections: usize, lasting: Duration) -> Result<Round> {
-    let requests = requests();
+pub(crate) fn closed(address: SocketAddr, requests: Requests, connections: usize, lasting: Duration) -> Result<Round> {
     run(async move {
         let latencies = Rc::new(RefCell::new(Latencies::default()));
         let mut clients = Vec::new();
         for index in 0..connections {
             let mut client = Client::connect(address).await?;
             // What is new to this server is made before the clock runs.
-            client.ask(&requests[index % TENANTS]).await?;
+            client.ask(&requests[index % requests.len()]).await?;
             clients.push(client);
         }
         let (begun, busy) = (Instant::now(), machine::thread_time());
@@ -75,12 +77,12 @@ pub(crate) fn closed(address: SocketAddr, connections: usize, lasting: Duration)
                 tokio::task::spawn_local(async move {
                     let (mut answers, mut sent) = (0, Instant::now());
                     // Each connection begins elsewhere, so that neighbours don't ask for the same tenant.
-                    let mut next = index * TENANTS / connections;
+                    let mut next = index * requests.len() / connections;
                     while sent < until {
                         client.ask(&requests[next]).await?;
                         let now = Instant::now();
                         latencies.borrow_mut().add(now - sent);
-                        (answers, sent, next) = (answers + 1, now, (next + 1) % TENANTS);
+                        (answers, sent, next) = (answers + 1, now, (next + 1) % requests.len());
                     }
                     Ok::<u64, io::Error>(answers)
                 })
@@ -178,13 +180,13 @@ fn run<T>(load: impl Future<Output = io::Result<T>>) -> Result<T> {
 }
 
 /// One connection. Asks for one thing at a time.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: vec![0; 16 * 1024] })
@@ -192,6 +194,17 @@ impl Client {
 
     /// Sends a request and waits for its whole answer, which must be a success.
     async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
+        let answer = self.exchange(request).await?;
+        if answer.starts_with(b"HTTP/1.1 20") {
+            Ok(())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(answer).into_owned()))
+        }
+    }
+
+    /// Sends a request and waits for its whole answer, whatever it is: head and body. One in chunks ends with the
+    /// empty one, which nothing before it may look like.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<&[u8]> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         loop {
@@ -199,35 +212,44 @@ impl Client {
             filled += read;
             let answer = &self.buffer[..filled];
             match answer_length(answer) {
-                Some(length) if length == filled => break,
-                Some(length) if length < filled => return Err(io::Error::other("the server sent more than it said")),
+                Some(Length::Bytes(length)) if length == filled => break,
+                Some(Length::Bytes(length)) if length < filled => {
+                    return Err(io::Error::other("the server sent more than it said"));
+                }
+                Some(Length::InChunks) if answer.ends_with(b"\r\n0\r\n\r\n") => break,
                 _ if read == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {}
             }
         }
-        let answer = &self.buffer[..filled];
-        if answer.starts_with(b"HTTP/1.1 20") {
-            Ok(())
-        } else {
-            Err(io::Error::other(String::from_utf8_lossy(answer).into_owned()))
-        }
+        Ok(&self.buffer[..filled])
     }
 }
 
-/// The bytes of head and body together; `None` where the head is not complete. Without a length there is no body.
-fn answer_length(answer: &[u8]) -> Option<usize> {
-    let (mut at, mut body) = (0, 0);
+/// Where an answer ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Length {
+    /// After so many bytes, head and body together.
+    Bytes(usize),
+    InChunks,
+}
+
+/// The length of an answer; `None` where the head is not complete. Where it says nothing there is no body.
+fn answer_length(answer: &[u8]) -> Option<Length> {
+    const LENGTH: &[u8] = b"content-length:";
+    const CODING: &[u8] = b"transfer-encoding:";
+    let (mut at, mut body, mut in_chunks) = (0, 0, false);
+    let is = |line: &[u8], name: &[u8]| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
     loop {
         let end = at + answer[at..].iter().position(|byte| *byte == b'\n')?;
         let line = answer[at..end].trim_ascii_end();
         at = end + 1;
         if line.is_empty() {
-            return Some(at + body);
+            return Some(if in_chunks { Length::InChunks } else { Length::Bytes(at + body) });
         }
-        const NAME: &[u8] = b"content-length:";
-        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
-            body = std::str::from_utf8(line[NAME.len()..].trim_ascii()).ok()?.parse().ok()?;
+        if is(line, LENGTH) {
+            body = std::str::from_utf8(line[LENGTH.len()..].trim_ascii()).ok()?.parse().ok()?;
         }
+        in_chunks |= is(line, CODING);
     }
 }
 
@@ -237,8 +259,11 @@ mod tests {
 
     #[test]
     fn an_answers_length_is_known_when_its_head_is_complete() {
+        let bytes = |count| Some(Length::Bytes(count));
         assert_eq!(answer_length(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n"), None);
-        assert_eq!(answer_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"), Some(41));
-        assert_eq!(answer_length(b"HTTP/1.1 204 No Content\r\nx-request-id: 7\r\n\r\n"), Some(44));
+        assert_eq!(answer_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"), bytes(41));
+        assert_eq!(answer_length(b"HTTP/1.1 204 No Content\r\nx-request-id: 7\r\n\r\n"), bytes(44));
+        let in_chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n";
+        assert_eq!(answer_length(in_chunks), Some(Length::InChunks));
     }
 }

@@ -1,7 +1,8 @@
 //! Benchmarks of the host, each against a peer or a goal, as a table of ratios and times. Reports figures; whether
 //! they are good enough is for the reader, so a missed goal is no failure of the program.
 //!
-//! `cargo xtask bench` builds what is needed and runs this. docs/benchmarks.md says what each row means.
+//! `cargo xtask bench` builds what is needed and runs this. docs/benchmarks.md says what each row means. `bench soak`,
+//! which `cargo xtask soak` runs, is another thing: it looks for lost answers, and fails where there are any.
 
 mod failure;
 mod interrupt;
@@ -12,12 +13,13 @@ mod peer;
 mod report;
 mod rows;
 mod server;
+mod soak;
 mod stats;
 mod tenants;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     failure::{Failure, Result},
@@ -27,8 +29,10 @@ use crate::{
 
 /// Benchmarks of the host.
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure; everything where it is left out.
     row: Option<Row>,
     /// Prints JSON instead of a table.
@@ -48,6 +52,12 @@ struct Arguments {
     folder: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replaces a module's file in a loop under load, and checks every answer.
+    Soak(soak::Options),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -62,6 +72,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(Command::Soak(options)) = &arguments.command {
+        interrupt::listen()?;
+        return soak::soak(options);
+    }
     if let (Some(kind), Some(folder)) = (arguments.serve, &arguments.folder) {
         return server::serve(kind, arguments.workers, arguments.core, folder);
     }

@@ -37,8 +37,13 @@ pub(crate) fn prepare(folder: &Path) -> Result<()> {
     }
     let library = built_beside("examples/libecho.so")?;
     fs::copy(&library, plugins.join("echo.so")).doing(format_args!("copy `{}`", library.display()))?;
+    store(&data, "echo", TENANTS)
+}
+
+/// Stores so many tenants that have enabled a module.
+pub(crate) fn store(data: &Path, module: &str, tenants: usize) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.doing("make a runtime")?.block_on(store_tenants(&data))
+    runtime.doing("make a runtime")?.block_on(store_tenants(data, module, tenants))
 }
 
 /// The path of something that was built in the same profile as this program.
@@ -52,11 +57,11 @@ pub(crate) fn built_beside(name: &str) -> Result<std::path::PathBuf> {
     }
 }
 
-async fn store_tenants(data: &Path) -> Result<()> {
+async fn store_tenants(data: &Path, module: &str, tenants: usize) -> Result<()> {
     let store = SqliteStore::open(data).doing("open a store")?;
-    let echo: ModuleName = "echo".parse().doing("name the module")?;
+    let module: ModuleName = module.parse().doing("name the module")?;
     let mut created = Vec::new();
-    for index in 0..TENANTS {
+    for index in 0..tenants {
         let name = tenant_name(index);
         let id: TenantId = name.parse().doing("name a tenant")?;
         created.push(store.create_tenant(TenantDocument {
@@ -64,7 +69,7 @@ async fn store_tenants(data: &Path) -> Result<()> {
             name,
             status: TenantStatus::Active,
             enabled_modules: vec![EnabledModule {
-                module: echo.clone(),
+                module: module.clone(),
                 version: VersionReq::STAR,
                 isolation: Isolation::Shared,
                 enabled_at: None,

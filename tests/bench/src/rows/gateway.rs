@@ -46,7 +46,7 @@ impl Measured {
     fn round(&mut self, lasting: Duration) -> Result<()> {
         let before = self.server.time()?;
         let Round { answers, wall, latencies, load_busy } = {
-            let round = load::closed(self.server.address, CONNECTIONS, lasting)?;
+            let round = load::closed(self.server.address, load::requests(), CONNECTIONS, lasting)?;
             self.per_second.push(round.per_second());
             round
         };
@@ -88,7 +88,9 @@ pub(crate) fn one_core(effort: Effort, report: &mut Report) -> Result<()> {
     let loading = || {
         machine::pin(load_core)?;
         // A round that isn't counted: the first seconds of a server are not like the rest.
-        servers.iter().try_for_each(|it| load::closed(it.server.address, CONNECTIONS, ROUND / 2).map(drop))?;
+        servers
+            .iter()
+            .try_for_each(|it| load::closed(it.server.address, load::requests(), CONNECTIONS, ROUND / 2).map(drop))?;
         rounds(&mut servers, effort.rounds(20), "gateway, one core")
     };
     std::thread::scope(|scope| scope.spawn(loading).join()).map_err(|_| Failure::new("the load panicked"))??;
