@@ -96,6 +96,5 @@ fn email_service_is_unloaded_a_thousand_times_with_mail_delivered_in_between() {
     assert_eq!(left["outcomes"]["POST /messages: 202"], 3000, "{left:#}");
     assert_eq!(left["outcomes"]["wake-up: handled"], 3000, "{left:#}");
     assert_eq!(sink.received().iter().filter(|mail| mail.encrypted).count(), 3000);
-    // Its library of templates keeps tables in statics, about 12 KiB each time; nobody gives back what a static holds.
     assert!(left["growth_bytes"].as_i64().is_some_and(|growth| growth < 5 << 20), "{left:#}");
 }

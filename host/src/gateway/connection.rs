@@ -55,42 +55,39 @@ impl Link {
 
     /// Runs the connection to its end, or until what it sends must break off. Once the gateway stops, it ends with the
     /// request that it is at.
-    pub(super) fn run<S>(
+    pub(super) async fn run<S>(
         self: Arc<Self>,
         connection: http1::Connection<TokioIo<Patient<TcpStream>>, S>,
         stopped: watch::Receiver<Option<Duration>>,
-    ) -> impl Future<Output = ()>
-    where
+    ) where
         S: HttpService<Incoming, ResBody = AnswerBody>,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        async move {
-            // Dropped at the end, which closes the socket: the client sees that the answer is not whole.
-            let mut connection = pin!(connection);
-            let mut leaving = pin!(self.until_leaving(stopped));
-            let mut is_leaving = false;
-            let ended = poll_fn(|cx| {
-                loop {
-                    if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                        return Poll::Ready(Some(ended));
-                    }
-                    if self.cutter.poll(cx).is_ready() {
-                        return Poll::Ready(None);
-                    }
-                    if is_leaving || leaving.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    is_leaving = true;
-                    connection.as_mut().graceful_shutdown();
+        // Dropped at the end, which closes the socket: the client sees that the answer is not whole.
+        let mut connection = pin!(connection);
+        let mut leaving = pin!(self.until_leaving(stopped));
+        let mut is_leaving = false;
+        let ended = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Some(ended));
                 }
-            });
-            match ended.await {
-                Some(Ok(())) => {}
-                // Clients go away; that is no news.
-                Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
-                None => {
-                    tracing::warn!("a streamed answer that its client did not take was cut, as its instance leaves")
+                if self.cutter.poll(cx).is_ready() {
+                    return Poll::Ready(None);
                 }
+                if is_leaving || leaving.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        });
+        match ended.await {
+            Some(Ok(())) => {}
+            // Clients go away; that is no news.
+            Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+            None => {
+                tracing::warn!("a streamed answer that its client did not take was cut, as its instance leaves")
             }
         }
     }

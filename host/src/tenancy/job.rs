@@ -37,7 +37,7 @@ pub(super) struct Ended {
 /// What is to become of what runs.
 pub(super) enum Outcome {
     /// It is swapped for this.
-    Publish(NewState),
+    Publish(Box<NewState>),
     /// The tenant is gone, and so is what ran for it.
     Gone,
     /// It was only asked.
@@ -167,7 +167,7 @@ fn ended(state: NewState, edits: Edits) -> Ended {
         plan: state.plan.clone(),
         differs: edits.differs,
     };
-    Ended { outcome: Outcome::Publish(state), report, marks: Vec::new(), ready: Instant::now() }
+    Ended { outcome: Outcome::Publish(Box::new(state)), report, marks: Vec::new(), ready: Instant::now() }
 }
 
 async fn change_document(

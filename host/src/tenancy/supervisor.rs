@@ -251,7 +251,7 @@ impl Supervisor {
             Ok(Ended { outcome, report, marks, ready }) => {
                 found = marks;
                 match outcome {
-                    Outcome::Publish(state) => self.publish(id, state, ready),
+                    Outcome::Publish(state) => self.publish(id, *state, ready),
                     Outcome::Gone => self.withdraw(id),
                     Outcome::Nothing => {}
                 }

@@ -60,6 +60,8 @@ struct Waiting {
     due: Option<i64>,
     /// When a wake-up is due that was set again while it was handled.
     again: Option<i64>,
+    /// Whether a wake-up was taken back while it was handled.
+    is_over: bool,
     failures: u32,
     is_handled: bool,
 }
@@ -98,15 +100,15 @@ impl Deliveries {
     pub(super) fn set_wake(&mut self, key: &str, at: i64) {
         match self.wake(key) {
             None => drop(self.add(Delivered::Wake { key: key.to_owned() }, Some(at))),
-            Some(known) if known.is_handled => known.again = Some(at),
+            Some(known) if known.is_handled => (known.again, known.is_over) = (Some(at), false),
             Some(known) => (known.due, known.failures) = (Some(at), 0),
         }
     }
 
-    /// Takes a wake-up back; one that is being handled only stays unset.
+    /// Takes a wake-up back; one that is being handled is over whatever comes of it.
     pub(super) fn cancel_wake(&mut self, key: &str) {
         if let Some(known) = self.wake(key) {
-            known.again = None;
+            (known.again, known.is_over) = (None, known.is_handled);
         }
         self.waiting.retain(|it| it.is_handled || !matches!(&it.what, Delivered::Wake { key: of } if of == key));
     }
@@ -130,7 +132,15 @@ impl Deliveries {
 
     fn add(&mut self, what: Delivered, due: Option<i64>) -> u64 {
         self.next += 1;
-        self.waiting.push(Waiting { number: self.next, what, due, again: None, failures: 0, is_handled: false });
+        self.waiting.push(Waiting {
+            number: self.next,
+            what,
+            due,
+            again: None,
+            is_over: false,
+            failures: 0,
+            is_handled: false,
+        });
         self.next
     }
 
@@ -175,7 +185,10 @@ impl Deliveries {
         self.waiting.iter_mut().filter(|it| is_of_one_queue(&it.what, &last)).for_each(|it| it.due = None);
         let at = self.waiting.partition_point(|it| it.number < number);
         let what = last;
-        self.waiting.insert(at, Waiting { number, what, due: Some(now), again: None, failures, is_handled: false });
+        self.waiting.insert(
+            at,
+            Waiting { number, what, due: Some(now), again: None, is_over: false, failures, is_handled: false },
+        );
         self.waiting.get_mut(at).map(claim)
     }
 
@@ -191,6 +204,10 @@ impl Deliveries {
         it.is_handled = false;
         if matches!(tried, Tried::Handled) {
             self.last = Some((claimed.number, it.failures, claimed.what));
+        }
+        if it.is_over {
+            drop(self.remove(at));
+            return;
         }
         match (tried, it.again.take()) {
             (Tried::Postponed, again) => it.due = again.or(Some(now + millis(POSTPONE))),
