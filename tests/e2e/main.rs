@@ -24,6 +24,8 @@ mod ending;
 mod events;
 /// Programs around the library, as its examples show them.
 mod examples;
+/// Flags that operators define for all tenants.
+mod flag_definitions;
 /// Programs, hosts, requests, and modules damaged on purpose.
 mod harness;
 /// Issuers publish their keys, and change them.
