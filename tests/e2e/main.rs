@@ -54,6 +54,8 @@ mod loader_modules;
 mod loader_panics;
 /// A module that is out of use is gone, or reported with the reason.
 mod loader_unload;
+/// Clients ask for flags by OpenFeature's protocol.
+mod ofrep;
 /// Modules call hosts outside.
 mod outbound;
 /// Who may say for whom a request is.
