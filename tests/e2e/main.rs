@@ -24,6 +24,8 @@ mod ending;
 mod events;
 /// Programs around the library, as its examples show them.
 mod examples;
+/// Flags that operators define for all tenants.
+mod flag_definitions;
 /// Programs, hosts, requests, and modules damaged on purpose.
 mod harness;
 /// Issuers publish their keys, and change them.
@@ -56,6 +58,8 @@ mod loader_panics;
 mod loader_unload;
 /// Inputs from outside, each damaged in 20,000 ways.
 mod mutations;
+/// Clients ask for flags by OpenFeature's protocol.
+mod ofrep;
 /// Modules call hosts outside.
 mod outbound;
 /// Who may say for whom a request is.

@@ -22,7 +22,7 @@ use crate::{
 /// Flags of a tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FlagList {
-    /// By name. A flag that the tenant has not set is there once for each module that declares it.
+    /// By name. A flag that is neither set nor defined is there once for each module that declares it.
     pub(super) flags: Vec<FlagItem>,
 }
 
@@ -31,10 +31,16 @@ pub(super) struct FlagList {
 pub(super) struct FlagItem {
     #[schema(example = "advanced-reporting")]
     pub(super) name: String,
-    /// Any JSON value; only `true` switches a feature on.
+    /// Any JSON value; only `true` switches a feature on. `null` where a definition leaves it to whoever asks.
     pub(super) value: Value,
     pub(super) source: SourceWord,
-    /// The module whose default it is; left out where the tenant set it.
+    /// `STATIC`, `DEFAULT`, `TARGETING_MATCH`, `DISABLED` or `ERROR`, as OpenFeature has them.
+    #[schema(example = "TARGETING_MATCH")]
+    pub(super) reason: String,
+    /// The name of the value, where a definition gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) variant: Option<String>,
+    /// The module whose default it is; left out where somebody else decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) module: Option<String>,
 }
@@ -45,6 +51,8 @@ pub(super) struct FlagItem {
 pub(super) enum SourceWord {
     /// The tenant set it.
     Tenant,
+    /// Operators define it for all tenants.
+    Definition,
     /// A module declares it.
     Module,
 }
@@ -53,13 +61,17 @@ impl FlagItem {
     fn new(answer: FlagAnswer<'_>) -> Self {
         let (source, module) = match answer.source {
             FlagSource::Override => (SourceWord::Tenant, None),
+            FlagSource::Definition => (SourceWord::Definition, None),
             FlagSource::ModuleDefault(module) => (SourceWord::Module, Some(module.to_string())),
         };
-        Self { name: answer.name.to_owned(), value: answer.value.clone(), source, module }
+        let (reason, variant) = (answer.reason.as_str().to_owned(), answer.variant.map(str::to_owned));
+        Self { name: answer.name.to_owned(), value: answer.value.clone(), source, reason, variant, module }
     }
 }
 
-/// Lists a tenant's flags: what its modules declare and what it set itself.
+/// Lists a tenant's flags: what it set itself, what is defined for all tenants, what its modules declare.
+///
+/// Of definitions with rules, what the rule says of the tenant as a whole, which is what its modules see.
 #[utoipa::path(get, path = "/admin/v1/tenants/{tenant}/flags", tag = "flags", operation_id = "listFlags",
     params(("tenant" = String, Path, description = "Id of the tenant")),
     responses((status = 200, description = "The flags", body = FlagList)))]

@@ -111,7 +111,11 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
     let stuck = status.stuck.iter().map(|item| format!("{} in {} of {}", item.thread, item.module, item.tenant_id));
     let resident = status.resident.iter().map(|item| format!("{} {} ({})", item.module, item.version, item.reason));
     let unloading = if status.can_unload { "libraries can be unloaded" } else { "libraries can't be unloaded here" };
-    vec![
+    let definitions = status.flag_definitions.as_ref().map(|it| match it.problems.is_empty() {
+        true => check("flags", true, format!("{} flags of {} (revision {})", it.flags, it.file, it.revision)),
+        false => check("flags", false, format!("{} stays as it was: {}", it.file, it.problems.join("; "))),
+    });
+    let mut checks = vec![
         check("host", ready, word.to_owned()),
         check("store", status.store.available, status.store.reason.clone().unwrap_or_else(|| "answers".to_owned())),
         check("plugins", status.rejected.is_empty(), listed("rejected files", rejected)),
@@ -120,7 +124,9 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
         check("threads", status.stuck.is_empty(), listed("stuck threads", stuck.collect())),
         check("libraries", status.resident.is_empty(), listed("resident libraries", resident.collect())),
         check("unloading", status.can_unload, unloading.to_owned()),
-    ]
+    ];
+    checks.extend(definitions);
+    checks
 }
 
 fn as_text(readiness: &Readiness) -> String {

@@ -38,7 +38,7 @@ mod marks;
 
 pub use listener::AdminListener;
 pub use router::router;
-pub use state::{AdminState, Liveness, ReadFolder, Readiness};
+pub use state::{AdminState, DefinitionsFile, Liveness, ReadFolder, Readiness};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What the operators' interface reads and changes, and whether the host is ready for tenants.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -31,6 +32,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// What `/livez` tells.
     pub liveness: Arc<Liveness>,
+    /// What is told of the file of flag definitions, where there is one.
+    pub definitions: Option<Arc<DefinitionsFile>>,
     /// What `reload` reads.
     pub folder: Arc<dyn ReadFolder>,
     /// Whether only requests to loopback names are answered.
@@ -106,6 +109,29 @@ impl Liveness {
 
     pub(super) fn lost(&self) -> Option<&'static str> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The file of flag definitions, and whether its content is what is in force.
+#[derive(Debug)]
+pub struct DefinitionsFile {
+    pub(super) path: PathBuf,
+    problems: Mutex<Vec<String>>,
+}
+
+impl DefinitionsFile {
+    /// A file whose content is in force.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, problems: Mutex::default() }
+    }
+
+    /// What is wrong with its content, so that an older one is in force; nothing is where it is empty.
+    pub fn set(&self, problems: Vec<String>) {
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -12,10 +12,10 @@ use super::{
     marks::MarkItem,
     modules_wire::{LeavingItem, RejectedItem},
     refusal::chain,
-    state::{Admin, Shared},
+    state::{Admin, DefinitionsFile, Shared},
     stats::ModuleStats,
 };
-use crate::{loader::Stuck, tenancy::ModuleState};
+use crate::{flags::Definitions, loader::Stuck, tenancy::ModuleState};
 
 /// How long the store may take to answer before it counts as away. A guess: it is asked for one row.
 const STORE_WAIT: Duration = Duration::from_secs(2);
@@ -56,6 +56,9 @@ pub(super) struct Status {
     /// Enabled modules that do not run, of the tenants in memory; at most 100.
     pub(super) failing: Vec<FailingItem>,
     pub(super) failing_total: usize,
+    /// The file that defines flags for all tenants; left out where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flag_definitions: Option<DefinitionsItem>,
     /// Events and wake-ups; left out while the store does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deliveries: Option<DeliveryItem>,
@@ -75,6 +78,29 @@ pub(super) struct StoreItem {
     pub(super) available: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+}
+
+/// The file that defines flags for all tenants.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DefinitionsItem {
+    pub(super) file: String,
+    /// Of the content that is in force: the same on every host that has it.
+    pub(super) revision: String,
+    /// How many it defines.
+    pub(super) flags: usize,
+    /// What is wrong with the file as it is now; then what it was before is in force.
+    pub(super) problems: Vec<String>,
+}
+
+impl DefinitionsItem {
+    fn new(file: &DefinitionsFile, in_force: &Definitions) -> Self {
+        Self {
+            file: file.path.display().to_string(),
+            revision: in_force.revision().to_owned(),
+            flags: in_force.len(),
+            problems: file.problems(),
+        }
+    }
 }
 
 /// How many events and wake-ups there are.
@@ -190,6 +216,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         leaving: LeavingItem::all(&census, &catalog),
         failing,
         failing_total,
+        flag_definitions: admin.definitions.as_ref().map(|it| DefinitionsItem::new(it, &admin.tenancy.definitions())),
         deliveries,
         dead_letters,
         marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect(),

@@ -298,12 +298,14 @@ async fn flags_are_set_and_taken_back() {
     let desk = Desk::new(false);
     desk.stored("acme", &["hr-core"]).await;
     let flags = "/admin/v1/tenants/acme/flags";
-    let declared = json!({ "flags": [{ "name": "export", "value": false, "source": "module", "module": "hr-core" }] });
+    let declared = json!({ "flags": [
+        { "name": "export", "value": false, "source": "module", "reason": "DEFAULT", "module": "hr-core" },
+    ] });
     assert_eq!(desk.ask("GET", flags).await.json(), declared);
     let set = desk.give("PATCH", flags, json!({ "export": true, "theme": "dark" })).await;
     assert_eq!((set.status.as_u16(), set.header("etag")), (200, "\"2\""));
     let shown = desk.ask("GET", &format!("{flags}/export")).await.json();
-    assert_eq!(shown, json!({ "name": "export", "value": true, "source": "tenant" }));
+    assert_eq!(shown, json!({ "name": "export", "value": true, "source": "tenant", "reason": "STATIC" }));
     desk.give("PATCH", flags, json!({ "export": null, "theme": null })).await;
     assert_eq!(desk.ask("GET", flags).await.json(), declared);
     assert_eq!(

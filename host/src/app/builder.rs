@@ -10,14 +10,16 @@ use std::{
 
 use super::{
     containment::Containment,
+    definitions::{DefinitionsKeeper, FirstLook},
     host::{Host, Parts},
     rescan::Rescanner,
     threads::Background,
 };
 use crate::{
-    admin::{AdminListener, AdminState, Liveness, Readiness, router},
+    admin::{AdminListener, AdminState, DefinitionsFile, Liveness, Readiness, router},
     catalog::{self, Archive, Catalog, ScanError},
     config::{self, Config},
+    flags::DefinitionErrors,
     gateway::{Door, DoorSettings, Gateway, GatewaySettings, Listener, RuntimeMode, TenantNaming, TrustedProxies},
     identity::{AdminToken, AdminTokenError, KeyErrors, Verifier},
     loader::{LoadError, Loader, LoaderSettings},
@@ -59,6 +61,15 @@ pub enum StartError {
     /// The thread that keeps issuers' keys can't be made.
     #[error("issuers' keys can't be kept")]
     KeyKeeper(#[from] KeyKeeperError),
+    /// The file of flag definitions is missing or wrong.
+    #[error("the flag definitions in `{file}` can't be used")]
+    Definitions {
+        /// The file.
+        file: PathBuf,
+        /// Everything that is wrong with it.
+        #[source]
+        source: DefinitionErrors,
+    },
     /// The plugins folder can't be read.
     #[error("the plugins folder can't be read")]
     Plugins(#[from] ScanError),
@@ -171,6 +182,13 @@ impl HostBuilder {
     fn build(self) -> Result<Host, StartError> {
         let config = self.config;
         self.listeners.check(config.dev).map_err(StartError::io("a socket that was passed in"))?;
+        let first_look = match &config.flags.definitions {
+            None => None,
+            Some(file) => {
+                let wrong = |source| StartError::Definitions { file: file.clone(), source };
+                Some(FirstLook::at(file).map_err(wrong)?)
+            }
+        };
         make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
         let (store, sqlite): (Arc<dyn Store>, Option<Arc<SqliteStore>>) = match self.store {
             Some(store) => (store, None),
@@ -211,7 +229,11 @@ impl HostBuilder {
         let containment =
             Containment::new(tenancy.clone(), Arc::clone(&liveness), background.threads(), config.containment);
         containment.listen_to(&loader);
-        let admin = (token, liveness);
+        // Before the first tenant is read.
+        let start = |first| DefinitionsKeeper::start(first, tenancy.clone());
+        let definitions =
+            first_look.map(start).transpose().map_err(StartError::io("the thread for flag definitions"))?;
+        let admin = (token, liveness, definitions.as_ref().map(DefinitionsKeeper::news));
         let listeners = self.listeners;
         let drivers =
             start_drivers(&config, workers, listeners, &tenancy, &store, &loader, verifier, admin, &background);
@@ -245,6 +267,7 @@ impl HostBuilder {
             rescanner,
             readiness,
             key_keeper,
+            definitions,
             background,
             containment,
             sqlite,
@@ -272,7 +295,7 @@ fn start_drivers(
     store: &Arc<dyn Store>,
     loader: &Loader,
     verifier: Arc<Verifier>,
-    (token, liveness): (AdminToken, Arc<Liveness>),
+    (token, liveness, definitions): (AdminToken, Arc<Liveness>, Option<Arc<DefinitionsFile>>),
     background: &Background,
 ) -> Result<Drivers, StartError> {
     let door = Arc::new(Door::new(
@@ -300,6 +323,7 @@ fn start_drivers(
             token,
             readiness: Arc::clone(&readiness),
             liveness,
+            definitions,
             folder: Arc::clone(&rescanner) as _,
             dev: config.dev,
         }),

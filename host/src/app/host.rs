@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    builder::HostBuilder, containment::Containment, flags::Flags, rescan::Rescanner, service::TenantService,
-    threads::Background,
+    builder::HostBuilder, containment::Containment, definitions::DefinitionsKeeper, flags::Flags, rescan::Rescanner,
+    service::TenantService, threads::Background,
 };
 use crate::{
     admin::{AdminListener, Readiness},
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) rescanner: Arc<Rescanner>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) key_keeper: KeyKeeper,
+    pub(super) definitions: Option<DefinitionsKeeper>,
     pub(super) background: Background,
     pub(super) containment: Arc<Containment>,
     pub(super) sqlite: Option<Arc<SqliteStore>>,
@@ -179,7 +180,7 @@ impl Parts {
         drop(self.door);
         self.gateway.stop(drain);
         let handle = self.background.handle();
-        drop(self.key_keeper);
+        drop((self.key_keeper, self.definitions));
         end_tenancy(&self.tenancy, drain + self.config.tenancy.initialize_deadline * 2 + SLACK);
         drop((self.rescanner, self.tenancy, self.containment));
         // A guess that is generous: the reaper needs a second at most for threads that don't answer.

@@ -3,6 +3,7 @@
 
 mod builder;
 mod containment;
+mod definitions;
 mod flags;
 mod host;
 mod rescan;
@@ -11,6 +12,7 @@ mod service;
 mod threads;
 
 pub use builder::{HostBuilder, Listeners, StartError};
+pub use definitions::read_definitions;
 pub use flags::Flags;
 pub use host::Host;
 pub use serve::serve;

@@ -174,6 +174,9 @@ pub(super) struct Flag {
     pub(super) name: String,
     pub(super) value: Value,
     pub(super) source: String,
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) variant: Option<String>,
     #[serde(default)]
     pub(super) module: Option<String>,
 }
@@ -236,6 +239,8 @@ pub(super) struct Status {
     pub(super) failing: Vec<Failing>,
     pub(super) failing_total: usize,
     #[serde(default)]
+    pub(super) flag_definitions: Option<DefinitionsFile>,
+    #[serde(default)]
     pub(super) deliveries: Option<Deliveries>,
     #[serde(default)]
     pub(super) dead_letters: Vec<DeadLetter>,
@@ -244,6 +249,14 @@ pub(super) struct Status {
     #[serde(default)]
     pub(super) stuck: Vec<Stuck>,
     pub(super) resident: Vec<Resident>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DefinitionsFile {
+    pub(super) file: String,
+    pub(super) revision: String,
+    pub(super) flags: u64,
+    pub(super) problems: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

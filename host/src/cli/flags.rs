@@ -27,7 +27,9 @@ pub(super) fn run(host: &Client, json: bool, what: Flags) -> Result<Output, Fail
                 return Ok(Output::json(&answer));
             }
             let flag: Flag = host.view(&answer)?;
-            Ok(Output::text(format_args!("{}\n", flag.value)))
+            let variant = flag.variant.as_ref().map(|variant| format!(", variant {variant}")).unwrap_or_default();
+            let why = format!("from {}{variant} ({})", from(&flag), flag.reason);
+            Ok(Output::text(format_args!("{}\n", flag.value)).remark(why))
         }
         Flags::Set { tenant, assignments } => {
             let changes = read(&assignments)?;
@@ -63,10 +65,14 @@ fn told(host: &Client, json: bool, answer: &Value) -> Result<Output, Failure> {
 }
 
 pub(super) fn list(list: &FlagList) -> Output {
-    let mut table = Table::new(&["FLAG", "VALUE", "FROM"]);
+    let mut table = Table::new(&["FLAG", "VALUE", "FROM", "VARIANT", "REASON"]);
     for flag in &list.flags {
-        let from = flag.module.as_ref().map_or_else(|| flag.source.clone(), |module| format!("module {module}"));
-        table.row([flag.name.clone(), flag.value.to_string(), from]);
+        let variant = flag.variant.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([flag.name.clone(), flag.value.to_string(), from(flag), variant, flag.reason.clone()]);
     }
     if table.is_empty() { Output::default().remark("the tenant has no flags") } else { Output::text(table) }
+}
+
+fn from(flag: &Flag) -> String {
+    flag.module.as_ref().map_or_else(|| flag.source.clone(), |module| format!("module {module}"))
 }

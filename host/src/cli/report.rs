@@ -64,6 +64,10 @@ pub(super) fn condition(status: &Status) -> String {
     fact("tenants", format!("{} in memory, {} instances", status.tenants_in_memory, status.instances));
     let unloading = if status.can_unload { "" } else { "; they can't be unloaded on this machine" };
     fact("libraries", format!("{} mapped{unloading}", status.libraries));
+    if let Some(it) = &status.flag_definitions {
+        let old = if it.problems.is_empty() { "" } else { "; the file has changed and can't be used" };
+        fact("flags", format!("{} defined by {} (revision {}){old}", it.flags, it.file, it.revision));
+    }
     if let Some(deliveries) = &status.deliveries {
         let due = format!("{} events and wake-ups waiting, {} given up", deliveries.waiting, deliveries.dead);
         fact("deliveries", due);
@@ -76,6 +80,11 @@ pub(super) fn condition(status: &Status) -> String {
         let lasted = duration(item.seconds);
         stuck.row([item.tenant_id.clone(), item.module.clone(), item.thread.clone(), item.since.clone(), lasted]);
     }
+    let mut definitions = Table::new(&["PROBLEM"]);
+    for problem in status.flag_definitions.iter().flat_map(|it| &it.problems) {
+        definitions.row([problem.clone()]);
+    }
+    section(&mut text, "Flag definitions: what was there before is in force", &definitions);
     section(&mut text, "Stuck: does not give its thread back, nobody else is let in", &stuck);
 
     let mut failing = Table::new(&["TENANT", "MODULE", "VERSION", "CODE", "REASON"]);

@@ -44,6 +44,15 @@ pub(super) fn serve(serve: Serve) -> u8 {
             return exit::USAGE;
         }
     };
+    if only_check
+        && let Some(file) = &config.flags.definitions
+        && let Err(errors) = app::read_definitions(file)
+    {
+        for problem in errors.problems() {
+            let _ = writeln!(io::stderr(), "error: {}: {problem}", file.display());
+        }
+        return exit::USAGE;
+    }
     if only_check {
         let source = config.source.as_ref().map_or("defaults".to_owned(), |file| format!("`{}`", file.display()));
         return Output::default().remark(format!("the configuration is good: {source}")).print();

@@ -16,8 +16,8 @@ pub use auth::{Auth, AuthJwks, AuthKey, ClaimNames, JwksSource, KeyAlgorithm};
 pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
-    Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Outbound, Proxies, Reload,
-    Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    Config, Containment, Deliveries, FeatureFlags, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Outbound,
+    Proxies, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
 };
 
 #[cfg(test)]

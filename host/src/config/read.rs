@@ -56,6 +56,9 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("secrets", |section| {
         section.set("folder", &mut config.secrets.folder, |value| path(folder)(value).map(Some));
     });
+    top.table("flags", |section| {
+        section.set("definitions", &mut config.flags.definitions, |value| path(folder)(value).map(Some));
+    });
     top.table("containment", |section| read_containment(&mut config.containment, section));
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));

@@ -48,6 +48,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// `[secrets]`.
     pub secrets: Secrets,
+    /// `[flags]`.
+    pub flags: FeatureFlags,
     /// `[containment]`.
     pub containment: Containment,
     /// `[runtime]`.
@@ -234,6 +236,13 @@ pub struct Secrets {
     pub folder: Option<PathBuf>,
 }
 
+/// Flags that are defined for all tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeatureFlags {
+    /// The file that defines them, in flagd's format; none is where `None`.
+    pub definitions: Option<PathBuf>,
+}
+
 /// What is done about modules that do harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Containment {
@@ -348,6 +357,7 @@ impl Default for Config {
             reload: Reload::default(),
             outbound: Outbound::default(),
             secrets: Secrets::default(),
+            flags: FeatureFlags::default(),
             containment: Containment::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),

@@ -130,6 +130,8 @@ fn every_key_of_the_file_is_read() {
         answer-bytes = "1MiB"
         [secrets]
         folder = "/run/secrets"
+        [flags]
+        definitions = "/etc/tenon/flags.json"
         [containment]
         stuck-limit = 5
         stuck-window = "1h"
@@ -295,6 +297,11 @@ fn every_key_of_the_file_is_read() {
                 "/run/secrets",
             ),
         },
+        flags: FeatureFlags {
+            definitions: Some(
+                "/etc/tenon/flags.json",
+            ),
+        },
         containment: Containment {
             stuck_limit: 5,
             stuck_window: 3600s,
@@ -358,7 +365,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `containment`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `flags`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

@@ -1,14 +1,27 @@
 //! The flags of one tenant, compiled for reading.
 //!
+//! What rules of definitions come to for the tenant as a whole is found out when the set is made. What they come to for
+//! one of its users is found out when a client asks.
+//!
 //! Two modules may declare the same flag with different defaults. Each then sees its own default, because it was
 //! written and tested with that one; a value that the tenant set holds for both.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use super::{assign::FlagError, name::FlagName};
-use crate::names::ModuleName;
+use super::{
+    assign::FlagError,
+    context::{EvaluationContext, canonical},
+    definitions::{Definition, Definitions, EvaluationError, NULL, Outcome, Reason},
+    name::FlagName,
+};
+use crate::names::{ModuleName, TenantId};
 
 /// What one module declares: made once for a generation and shared by all tenants that use it.
 #[derive(Debug, Clone)]
@@ -27,6 +40,12 @@ pub struct FlagSet {
     overrides: Box<[(Box<str>, Value)]>,
     /// Sorted by module, each once.
     modules: Box<[FlagDefaults]>,
+    /// For all tenants the same.
+    definitions: Arc<Definitions>,
+    /// What the definitions with rules come to for the tenant, by the numbers of their rules.
+    outcomes: Box<[Outcome]>,
+    /// Of all of the above; made when somebody asks for it.
+    digest: OnceLock<[u8; 32]>,
 }
 
 /// The value of a flag and where it comes from.
@@ -34,10 +53,33 @@ pub struct FlagSet {
 pub struct FlagAnswer<'a> {
     /// The flag's name.
     pub name: &'a str,
-    /// Any JSON value.
+    /// Any JSON value; `null` where a definition leaves the value to whoever asks.
     pub value: &'a Value,
     /// Who decided.
     pub source: FlagSource<'a>,
+    /// The name of the value, where a definition gave it.
+    pub variant: Option<&'a str>,
+    /// Why it is so.
+    pub reason: Reason,
+}
+
+/// What a flag comes to for one user of the tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlagEvaluation<'a> {
+    /// The flag's name.
+    pub name: &'a str,
+    /// Missing where the user's program has to go by its own default.
+    pub value: Option<&'a Value>,
+    /// Who decided.
+    pub source: FlagSource<'a>,
+    /// The name of the value, where a definition gave it.
+    pub variant: Option<&'a str>,
+    /// Why it is so.
+    pub reason: Reason,
+    /// What the definition says of itself; missing without one.
+    pub metadata: Option<&'a Map<String, Value>>,
+    /// With [`Reason::Error`].
+    pub error: Option<EvaluationError>,
 }
 
 /// Who decided the value of a flag.
@@ -45,6 +87,8 @@ pub struct FlagAnswer<'a> {
 pub enum FlagSource<'a> {
     /// The tenant set it.
     Override,
+    /// Operators define it for all tenants.
+    Definition,
     /// It is what this module declares.
     ModuleDefault(&'a ModuleName),
 }
@@ -63,6 +107,13 @@ impl FlagAnswer<'_> {
     }
 }
 
+impl<'a> From<FlagAnswer<'a>> for FlagEvaluation<'a> {
+    fn from(answer: FlagAnswer<'a>) -> Self {
+        let FlagAnswer { name, value, source, variant, reason } = answer;
+        Self { name, value: Some(value), source, variant, reason, metadata: None, error: None }
+    }
+}
+
 impl FlagSet {
     /// Compiles the flags of a tenant: the declarations of its enabled modules and its own values. Of a module
     /// given twice the last holds.
@@ -71,28 +122,46 @@ impl FlagSet {
         overrides: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let by_name: BTreeMap<_, _> = modules.into_iter().map(|module| (module.module.clone(), module)).collect();
-        Self { overrides: sorted(overrides).into(), modules: by_name.into_values().collect() }
+        Self { overrides: sorted(overrides).into(), modules: by_name.into_values().collect(), ..Self::default() }
     }
 
-    /// What `module` sees of a flag: the tenant's value, else the module's own default, else nothing. Defaults
-    /// of other modules are not seen.
+    /// The same under these definitions, as they are for the tenant at this time.
+    #[must_use]
+    pub fn defined_by(self, definitions: &Arc<Definitions>, tenant: &TenantId, unix_seconds: u64) -> Self {
+        let outcomes = definitions.outcomes(&EvaluationContext::of_tenant(tenant, unix_seconds));
+        let Self { overrides, modules, .. } = self;
+        Self { overrides, modules, definitions: Arc::clone(definitions), outcomes, digest: OnceLock::new() }
+    }
+
+    /// The definitions that it is under.
+    pub fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
+    }
+
+    /// Whether modules would see no difference between two sets of one tenant under the same definitions.
+    pub fn has_outcomes_of(&self, other: &Self) -> bool {
+        self.outcomes == other.outcomes
+    }
+
+    /// What `module` sees of a flag: the tenant's value, else what is defined for all, else the module's own default,
+    /// else nothing. Defaults of other modules are not seen.
     pub fn for_module(&self, module: &ModuleName, flag: &str) -> Option<FlagAnswer<'_>> {
-        self.overridden(flag).or_else(|| {
+        self.resolve(flag, || {
             let index = self.modules.binary_search_by(|declared| declared.module.cmp(module)).ok()?;
             self.modules[index].answer(flag)
         })
     }
 
-    /// Whether a flag is on for `module`; `None` where it is neither set nor declared by that module. A value
+    /// Whether a flag is on for `module`; `None` where it is neither set nor defined nor declared by that module. A value
     /// that is no boolean is off.
     pub fn is_enabled(&self, module: &ModuleName, flag: &str) -> Option<bool> {
         self.for_module(module, flag).map(|answer| answer.is_on())
     }
 
-    /// What holds for the tenant where no module asks: its own value, else the default of the first module by
-    /// name that declares the flag.
+    /// What holds for the tenant where no module asks: its own value, else what is defined for all, else the default of
+    /// the first module by name that declares the flag.
     pub fn get(&self, flag: &str) -> Option<FlagAnswer<'_>> {
-        self.overridden(flag).or_else(|| self.modules.iter().find_map(|module| module.answer(flag)))
+        self.resolve(flag, || self.declared(flag))
     }
 
     /// Whether a feature is on for the tenant, as in [`FlagSet::get`]; an unknown one is off.
@@ -100,19 +169,70 @@ impl FlagSet {
         self.get(flag).is_some_and(|answer| answer.is_on())
     }
 
-    /// All flags of the tenant with the value of [`FlagSet::get`], by name.
+    /// All flags of the tenant that have a value, with that of [`FlagSet::get`], by name.
     pub fn feature_flags(&self) -> Map<String, Value> {
-        self.names().filter_map(|name| self.get(name)).map(|a| (a.name.to_owned(), a.value.clone())).collect()
+        let answers = self.names().filter_map(|name| self.get(name)).filter(|answer| !answer.value.is_null());
+        answers.map(|answer| (answer.name.to_owned(), answer.value.clone())).collect()
     }
 
     /// Every answer that some module of the tenant can get, by flag and then by module: one for a flag that the
-    /// tenant set, else one for each module that declares it.
+    /// tenant set or that is defined for all, else one for each module that declares it.
     pub fn list(&self) -> Vec<FlagAnswer<'_>> {
-        let answers = |name| match self.overridden(name) {
-            Some(answer) => vec![answer],
-            None => self.modules.iter().filter_map(|module| module.answer(name)).collect(),
-        };
-        self.names().flat_map(answers).collect()
+        let mut answers = Vec::new();
+        for name in self.names() {
+            let declaring: Vec<_> = self.modules.iter().filter(|module| module.answer(name).is_some()).collect();
+            match self.get(name) {
+                Some(FlagAnswer { source: FlagSource::ModuleDefault(_), .. }) => {
+                    let of_modules = declaring.into_iter().filter_map(|module| self.for_module(&module.module, name));
+                    answers.extend(of_modules);
+                }
+                answer => answers.extend(answer),
+            }
+        }
+        answers
+    }
+
+    /// What a flag comes to for one user of the tenant; `None` where nobody set, defined or declared it.
+    pub fn evaluate(&self, flag: &str, context: &EvaluationContext) -> Option<FlagEvaluation<'_>> {
+        if let Some(answer) = self.overridden(flag) {
+            return Some(answer.into());
+        }
+        let Some(definition) = self.definitions.find(flag) else { return self.declared(flag).map(Into::into) };
+        let found = definition.evaluate(context);
+        let (mut value, mut source) = (found.value, FlagSource::Definition);
+        // A switch that is off stays off, and a failure stays one; what was only left open falls to the modules.
+        if value.is_none()
+            && found.reason == Reason::Default
+            && let Some(declared) = self.declared(flag)
+        {
+            (value, source) = (Some(declared.value), declared.source);
+        }
+        let (variant, reason, metadata, error) = (found.variant, found.reason, Some(found.metadata), found.error);
+        Some(FlagEvaluation { name: &definition.key, value, source, variant, reason, metadata, error })
+    }
+
+    /// What all flags of the tenant come to for one of its users, by name.
+    pub fn evaluate_all(&self, context: &EvaluationContext) -> Vec<FlagEvaluation<'_>> {
+        self.names().filter_map(|name| self.evaluate(name, context)).collect()
+    }
+
+    /// Stands for all that [`FlagSet::evaluate_all`] answers, without evaluating anything: another tenant, another
+    /// context, another value anywhere or another rule make another one. Where a rule reads the time it holds for at most
+    /// a minute. Hexadecimal digits.
+    pub fn stamp(&self, tenant: &TenantId, context: &EvaluationContext) -> String {
+        let mut hash = Sha256::new();
+        hash.update(tenant.as_str());
+        hash.update([0]);
+        hash.update(self.digest.get_or_init(|| self.make_digest()));
+        if self.definitions.reads_time() {
+            hash.update((context.unix_seconds() / 60).to_le_bytes());
+        }
+        hash.update([0]);
+        context.digest(&mut hash);
+        hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Whether the tenant may set this value: where an enabled module declares the flag as a boolean, it must
@@ -131,15 +251,75 @@ impl FlagSet {
         }
     }
 
+    /// The precedence; `below` is what holds where neither the tenant nor a definition has a value.
+    fn resolve<'a>(&'a self, flag: &str, below: impl FnOnce() -> Option<FlagAnswer<'a>>) -> Option<FlagAnswer<'a>> {
+        if let Some(answer) = self.overridden(flag) {
+            return Some(answer);
+        }
+        let Some(definition) = self.definitions.find(flag) else { return below() };
+        let outcome = self.outcome(definition);
+        let defined = |value, variant| FlagAnswer {
+            name: &definition.key,
+            value,
+            source: FlagSource::Definition,
+            variant,
+            reason: outcome.reason,
+        };
+        if outcome.reason == Reason::Disabled {
+            return Some(defined(definition.off(), None));
+        }
+        match outcome.variant.and_then(|index| definition.variants.get(index)) {
+            Some((variant, value)) => Some(defined(value, Some(&**variant))),
+            None => Some(match below() {
+                Some(answer) => FlagAnswer { reason: outcome.reason, ..answer },
+                None => defined(&NULL, None),
+            }),
+        }
+    }
+
+    fn outcome(&self, definition: &Definition) -> Outcome {
+        let of_rule = definition.rule.as_ref().and_then(|(number, _)| self.outcomes.get(*number).copied());
+        let fixed = definition.fixed().or(of_rule);
+        fixed.unwrap_or(Outcome { variant: definition.default, reason: Reason::Default })
+    }
+
+    fn declared(&self, flag: &str) -> Option<FlagAnswer<'_>> {
+        self.modules.iter().find_map(|module| module.answer(flag))
+    }
+
     fn overridden(&self, flag: &str) -> Option<FlagAnswer<'_>> {
         let (name, value) = find(&self.overrides, flag)?;
-        Some(FlagAnswer { name, value, source: FlagSource::Override })
+        Some(FlagAnswer { name, value, source: FlagSource::Override, variant: None, reason: Reason::Static })
+    }
+
+    fn make_digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        };
+        add(self.definitions.revision());
+        for (name, value) in &self.overrides {
+            add(name);
+            add(&canonical(value));
+        }
+        for module in &self.modules {
+            // No flag is called so.
+            add("");
+            add(module.module.as_str());
+            for (name, value) in module.flags.iter() {
+                add(name);
+                add(&canonical(value));
+            }
+        }
+        hash.finalize().into()
     }
 
     /// Every name once, in order.
     fn names(&self) -> impl Iterator<Item = &str> {
         let declared = self.modules.iter().flat_map(|module| module.flags.iter());
         let mut names: Vec<&str> = self.overrides.iter().chain(declared).map(|(name, _)| &**name).collect();
+        names.extend(self.definitions.flags.iter().map(|flag| &*flag.key));
         names.sort_unstable();
         names.dedup();
         names.into_iter()
@@ -149,7 +329,8 @@ impl FlagSet {
 impl FlagDefaults {
     fn answer(&self, flag: &str) -> Option<FlagAnswer<'_>> {
         let (name, value) = find(&self.flags, flag)?;
-        Some(FlagAnswer { name, value, source: FlagSource::ModuleDefault(&self.module) })
+        let source = FlagSource::ModuleDefault(&self.module);
+        Some(FlagAnswer { name, value, source, variant: None, reason: Reason::Default })
     }
 }
 

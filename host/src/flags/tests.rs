@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::names::ModuleName;
 
+mod definitions;
+mod files;
+mod vectors;
+
 fn module(name: &str) -> ModuleName {
     name.parse().unwrap()
 }

@@ -13,6 +13,7 @@ use super::{
     cors::{self, CrossOrigin},
     guards,
     naming::TenantNaming,
+    ofrep,
     proxies::TrustedProxies,
     respond,
 };
@@ -38,9 +39,9 @@ pub struct DoorSettings {
 
 /// Answers requests. Shared by all listeners.
 pub struct Door {
-    tenancy: Tenancy,
+    pub(super) tenancy: Tenancy,
     verifier: Arc<Verifier>,
-    settings: DoorSettings,
+    pub(super) settings: DoorSettings,
     /// The tenancy holds it weakly.
     _calls: Arc<ModuleCalls>,
 }
@@ -80,6 +81,9 @@ impl Door {
         };
         let answered = match page.as_mut().and_then(CrossOrigin::preflight) {
             Some(answered) => answered,
+            None if ofrep::is_meant(self.settings.naming.path(&parts.uri)) => {
+                Ok(self.evaluate(host, &parts, body, id).await)
+            }
             None => self.respond(host, parts, body, id, Arc::clone(&text)).await,
         };
         let mut response = answered.unwrap_or_else(|problem| respond::problem(&problem, id));
@@ -160,7 +164,7 @@ impl Door {
         }
     }
 
-    fn caller(
+    pub(super) fn caller(
         &self,
         headers: &HeaderMap,
         forwarded_host: Option<&str>,

@@ -100,7 +100,8 @@ pub(super) fn admit<'caller>(
     }
 }
 
-fn denied(error: &Denied) -> Problem {
+/// How a refusal of the first guards looks.
+pub(super) fn denied(error: &Denied) -> Problem {
     match error {
         Denied::NoTenant => Problem::tenant_required(),
         Denied::NoToken => Problem::token_missing(),

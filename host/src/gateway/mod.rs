@@ -13,6 +13,8 @@ mod guards;
 mod head_timer;
 mod listener;
 mod naming;
+mod ofrep;
+mod ofrep_wire;
 mod patient;
 mod proxies;
 mod respond;

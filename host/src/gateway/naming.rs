@@ -66,6 +66,16 @@ impl TenantNaming {
         Ok(Named { tenant, path })
     }
 
+    /// The path that is left for modules, whatever stands in the place of the tenant.
+    pub(super) fn path<'request>(&self, uri: &'request Uri) -> &'request str {
+        let path = uri.path();
+        let below = self.path_prefix.as_deref().and_then(|prefix| path.strip_prefix(prefix)?.strip_prefix('/'));
+        match below {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => path,
+        }
+    }
+
     fn by_header<'request>(&self, headers: &'request HeaderMap) -> Result<Option<Cow<'request, str>>, Problem> {
         let Some(name) = &self.header else { return Ok(None) };
         let mut sent = headers.get_all(name.as_str()).iter();

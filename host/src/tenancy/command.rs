@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
+    flags::Definitions,
     names::{ModuleName, TenantId},
     stores::{Mark, TenantData, TenantDocument},
 };
@@ -54,8 +55,13 @@ pub(super) enum Command {
     LetGo { module: ModuleName, tenant: Option<TenantId>, reply: oneshot::Sender<bool> },
     /// The folder has changed.
     Catalog { catalog: Arc<Catalog>, reply: oneshot::Sender<()> },
+    /// Flags are defined in another way, for all tenants.
+    Define { definitions: Arc<Definitions>, reply: oneshot::Sender<()> },
     /// Everything is to be taken out of service.
     Shutdown { reply: oneshot::Sender<()> },
+    /// The time is up after which rules that read it are asked again.
+    #[cfg(test)]
+    TimeIsUp { reply: oneshot::Sender<()> },
     /// How many tenants the supervisor has anything about.
     #[cfg(test)]
     Count { reply: oneshot::Sender<usize> },

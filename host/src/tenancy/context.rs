@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     catalog::{Archive, Candidate},
+    flags::Definitions,
     loader::{Failure, FailureKind, Hook},
     names::TenantId,
     settings::Secrets,
@@ -96,6 +97,8 @@ pub(super) struct Context {
     pub(super) seams: Arc<Seams>,
     /// Rings where something was put up for delivery.
     pub(super) bell: Arc<Bell>,
+    /// The flags that are defined for all tenants; written by the supervisor only.
+    pub(super) definitions: ArcSwap<Definitions>,
     /// What is held against contents; written by the supervisor only.
     pub(super) marks: ArcSwap<MarkBook>,
     /// Whether the store is being asked for marks.
@@ -137,6 +140,7 @@ impl Context {
             limits_of,
             seams: Arc::default(),
             bell: Arc::default(),
+            definitions: ArcSwap::default(),
             marks,
             reading_marks: AtomicBool::new(false),
             unsaved_marks: AtomicUsize::new(0),

@@ -331,6 +331,13 @@ impl Tenancy {
     }
 
     #[cfg(test)]
+    pub(super) async fn time_is_up(&self) {
+        let (reply, told) = oneshot::channel();
+        let _ = self.commands.send(Command::TimeIsUp { reply });
+        told.await.unwrap();
+    }
+
+    #[cfg(test)]
     pub(super) async fn remembered(&self) -> usize {
         let (reply, told) = oneshot::channel();
         let _ = self.commands.send(Command::Count { reply });

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     catalog::{Candidate, Catalog},
-    flags::FlagSet,
+    flags::{FlagSet, unix_seconds},
     names::{ModuleName, TenantId},
     stores::{Mark, MarkKind, StoreError, TenantDocument},
 };
@@ -343,7 +343,8 @@ async fn prepare(
     let Ground { context, actual, .. } = *ground;
     let desire = ground.desire(&document);
     refuse_problems(&desire, prove)?;
-    let flags = Arc::new(desire.flags(&document));
+    let flags = desire.flags(&document).defined_by(&context.definitions.load(), &document.id, unix_seconds());
+    let flags = Arc::new(flags);
     let plan = plan(&desire.for_plan(prove), &without_slots(actual));
     let mut state = NewState { document, desire, flags, plan, started: BTreeMap::new() };
     for name in &state.plan.start {

@@ -5,6 +5,7 @@ mod bars;
 mod change;
 mod command;
 mod context;
+mod definitions;
 mod deliveries;
 mod desire;
 mod error;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     catalog::{Candidate, Catalog},
+    flags::{FlagSet, unix_seconds},
     names::{ModuleName, TenantId},
 };
 
@@ -56,6 +57,11 @@ impl Supervisor {
             .collect();
         superfluous.extend(state.started.into_values().map(|(_, running)| running));
         let dormant: Arc<[Arc<Candidate>]> = state.desire.dormant.into();
+        // Flags may have been defined anew while the job was at work.
+        let current = self.context.definitions.load();
+        if !Arc::ptr_eq(state.flags.definitions(), &current) {
+            state.flags = Arc::new(FlagSet::clone(&state.flags).defined_by(&current, id, unix_seconds()));
+        }
         let view = Arc::new(TenantView {
             document: Arc::clone(&state.document),
             flags: Arc::clone(&state.flags),

@@ -96,11 +96,20 @@ pub(super) struct Supervisor {
     pub(super) bars: Bars,
     /// Set when the host goes down: all who wait for it are told when nothing is left.
     pub(super) leaving: Option<Vec<oneshot::Sender<()>>>,
+    /// When rules that read the time were last asked for all tenants.
+    pub(super) flags_at: Instant,
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, context: Arc<Context>) -> Self {
-        Self { shared, context, tenants: HashMap::new(), bars: Bars::default(), leaving: None }
+        Self {
+            shared,
+            context,
+            tenants: HashMap::new(),
+            bars: Bars::default(),
+            leaving: None,
+            flags_at: Instant::now(),
+        }
     }
 
     /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
@@ -161,7 +170,16 @@ impl Supervisor {
                 self.catalog_changed(&catalog);
                 let _ = reply.send(());
             }
+            Command::Define { definitions, reply } => {
+                self.define(definitions);
+                let _ = reply.send(());
+            }
             Command::Shutdown { reply } => self.leave(reply),
+            #[cfg(test)]
+            Command::TimeIsUp { reply } => {
+                self.follow_the_time(self.flags_at + super::definitions::TIME_HOLDS);
+                let _ = reply.send(());
+            }
             #[cfg(test)]
             Command::Count { reply } => drop(reply.send(self.tenants.len())),
         }
@@ -347,6 +365,7 @@ impl Supervisor {
         let tick = self.context.tick.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.end_probations(now);
         self.look_for_marks();
+        self.follow_the_time(now);
         let context = Arc::clone(&self.context);
         let settings = &context.settings;
         let idle_ticks = ticks(settings.idle.as_millis(), settings.sweep_every.as_millis());

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    flags::{Definitions, Reason, unix_seconds},
     loader::{Loader, LoaderSettings},
     stores::{SqliteStore, TenantData},
 };
@@ -100,4 +101,56 @@ async fn all_who_ask_for_the_end_are_told_and_later_ones_are_refused() {
     assert_eq!(tenancy.stats().tenants, 0);
     assert_eq!(in_time(tenancy.load(&acme)).await.unwrap_err(), TenancyError::ShuttingDown);
     in_time(tenancy.shutdown()).await;
+}
+
+async fn define(tenancy: &Tenancy, flags: serde_json::Value) {
+    let file = serde_json::json!({ "flags": flags }).to_string();
+    let definitions = Arc::new(Definitions::parse(file.as_bytes()).unwrap());
+    let tenancy = tenancy.clone();
+    in_time(tokio::task::spawn_blocking(move || tenancy.define_blocking(definitions))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_reach_tenants_in_memory_and_those_that_come_later() {
+    let Stage { tenancy, folder: _folder } = stage();
+    let (acme, later) = (id("acme"), id("later"));
+    in_time(tenancy.create(NewTenant { id: acme.clone(), name: None })).await.unwrap();
+    let before = tenancy.snapshot("acme").unwrap();
+    assert_eq!(before.flags.get("new"), None);
+    let rule = serde_json::json!({ "==": [{ "var": "tenantId" }, "acme"] });
+    let variants = serde_json::json!({ "true": true, "false": false });
+    define(&tenancy, serde_json::json!({ "new": { "state": "ENABLED", "variants": variants, "targeting": rule } }))
+        .await;
+    let after = tenancy.snapshot("acme").unwrap();
+    assert!(after.flags.is_feature_enabled("new") && !before.flags.is_feature_enabled("new"));
+    assert!(Arc::ptr_eq(&before.document, &after.document), "nothing was read again");
+    in_time(tenancy.create(NewTenant { id: later, name: None })).await.unwrap();
+    assert_eq!(tenancy.snapshot("later").unwrap().flags.get("new").unwrap().reason, Reason::TargetingMatch);
+    assert!(!tenancy.snapshot("later").unwrap().flags.is_feature_enabled("new"));
+    // A rule that does not read the time is not asked again.
+    in_time(tenancy.time_is_up()).await;
+    assert!(Arc::ptr_eq(&after, &tenancy.snapshot("acme").unwrap()));
+    define(&tenancy, serde_json::json!({})).await;
+    assert_eq!(tenancy.snapshot("acme").unwrap().flags.get("new"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_read_the_time_are_asked_again() {
+    let Stage { tenancy, folder: _folder } = stage();
+    in_time(tenancy.create(NewTenant { id: id("acme"), name: None })).await.unwrap();
+    let soon = unix_seconds() + 2;
+    let rule = serde_json::json!({ ">=": [{ "var": "$flagd.timestamp" }, soon] });
+    let variants = serde_json::json!({ "true": true, "false": false });
+    define(&tenancy, serde_json::json!({ "new": { "state": "ENABLED", "variants": variants, "targeting": rule } }))
+        .await;
+    let is_on = || tenancy.snapshot("acme").unwrap().flags.is_feature_enabled("new");
+    assert!(!is_on());
+    in_time(async {
+        while !is_on() {
+            tenancy.time_is_up().await;
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(unix_seconds() >= soon);
 }

@@ -130,6 +130,7 @@ impl Stage {
         let token = AdminToken::load(host.admin_token_path()).unwrap();
         let state = AdminState {
             folder: Arc::new(Unread),
+            definitions: None,
             tenancy: host.tenants().clone(),
             store: shared,
             loader: loader.clone(),

@@ -135,6 +135,7 @@ impl Desk {
             token: token.clone(),
             readiness: Arc::clone(&readiness),
             liveness: Arc::clone(&liveness),
+            definitions: None,
             dev,
         };
         Self {

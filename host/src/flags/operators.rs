@@ -1,0 +1,132 @@
+//! The engine that evaluates targeting, and the operators that it lacks or has otherwise than flagd.
+//!
+//! `fractional` and `sem_ver` are the crate's own. Its text operators turn whatever they get into text; flagd's answer
+//! `null` to what is no text.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
+
+use datalogic_rs::{
+    CustomOperator, DataValue, Engine, EvaluationConfig, Logic, NanHandling, Result, bumpalo::Bump,
+    operator::EvalContext,
+};
+use serde_json::Value;
+
+/// Says whether weights are such that flagd would use them. Rules can't call it: it is put round a `fractional` whose
+/// weights are computed.
+pub(super) const WHOLE_WEIGHTS: &str = "tenon.whole_weights";
+
+/// Turns what a bucket is called into a text, as the crate's `fractional` takes no other.
+pub(super) const BUCKET_TEXT: &str = "tenon.bucket_text";
+
+/// Turns the text of a bucket back into what it was: as a condition `false` is not `"false"`.
+pub(super) const BUCKET_VALUE: &str = "tenon.bucket_value";
+
+/// Before the JSON of what is no text.
+const NO_TEXT: char = '\0';
+
+/// The largest weight, and the largest sum of weights, of flagd.
+pub(super) const MOST_WEIGHT: i64 = i32::MAX as i64;
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+    // As JavaScript, and flagd, have it: what can't be compared is not equal, what is no number makes `null`.
+    let config = EvaluationConfig::default()
+        .with_loose_equality_errors(false)
+        .with_arithmetic_nan_handling(NanHandling::ReturnNull);
+    Engine::builder()
+        .with_config(config)
+        .add_operator("starts_with", TextTest(|text, part| text.starts_with(part)))
+        .add_operator("ends_with", TextTest(|text, part| text.ends_with(part)))
+        .add_operator(WHOLE_WEIGHTS, WholeWeights)
+        .add_operator(BUCKET_TEXT, BucketText)
+        .add_operator(BUCKET_VALUE, BucketValue)
+        .build()
+});
+
+/// Compiles a rule that was looked through.
+pub(super) fn compile(rule: &Value) -> std::result::Result<Logic, String> {
+    guarded(|| ENGINE.compile(rule).map_err(|error| error.to_string()))
+}
+
+/// What a rule comes to.
+pub(super) fn run(rule: &Logic, context: &Value) -> std::result::Result<Value, String> {
+    guarded(|| ENGINE.session().eval_into(rule, context).map_err(|error| error.to_string()))
+}
+
+/// Rules run on the supervisor's thread too: a fault of the library's must stay an error of the one flag.
+fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("the rule can't be evaluated".to_owned()))
+}
+
+/// `starts_with` and `ends_with`: exactly two texts, else `null`.
+struct TextTest(fn(&str, &str) -> bool);
+
+impl CustomOperator for TextTest {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        let answer = match args {
+            [DataValue::String(text), DataValue::String(part)] => DataValue::Bool((self.0)(text, part)),
+            _ => DataValue::Null,
+        };
+        Ok(arena.alloc(answer))
+    }
+}
+
+struct WholeWeights;
+
+impl CustomOperator for WholeWeights {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        let mut sum: i64 = 0;
+        let are_good = args.iter().all(|weight| {
+            weight.as_i64().is_some_and(|weight| {
+                sum = sum.saturating_add(weight.max(0));
+                weight <= MOST_WEIGHT && sum <= MOST_WEIGHT
+            })
+        });
+        Ok(arena.alloc(DataValue::Bool(are_good)))
+    }
+}
+
+struct BucketText;
+
+impl CustomOperator for BucketText {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        Ok(match args {
+            [text @ DataValue::String(_)] => text,
+            [other] => arena.alloc(DataValue::String(arena.alloc_str(&format!("{NO_TEXT}{other}")))),
+            _ => arena.alloc(DataValue::Null),
+        })
+    }
+}
+
+struct BucketValue;
+
+impl CustomOperator for BucketValue {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        let [found] = args else { return Ok(arena.alloc(DataValue::Null)) };
+        let Some(json) = found.as_str().and_then(|text| text.strip_prefix(NO_TEXT)) else { return Ok(found) };
+        let value = serde_json::from_str(json).unwrap_or(Value::Null);
+        Ok(arena.alloc(DataValue::from_serde_value_in(&value, arena)))
+    }
+}

@@ -1,0 +1,82 @@
+//! Flags that are defined for all tenants: another set of them reaches every tenant in memory, its instances included,
+//! without reading the store and without starting anything.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    command::Command, handle::Tenancy, services::TenantView, snapshot::TenantSnapshot, supervisor::Supervisor,
+};
+use crate::{
+    flags::{Definitions, FlagSet, unix_seconds},
+    names::TenantId,
+};
+
+/// How long what rules made of the time holds for modules. A choice: a roll-out in steps of a minute is even enough.
+pub(super) const TIME_HOLDS: Duration = Duration::from_secs(60);
+
+impl Supervisor {
+    pub(super) fn define(&mut self, definitions: Arc<Definitions>) {
+        self.context.definitions.store(definitions);
+        self.flags_at = Instant::now();
+        self.show_flags(|_, _| true);
+    }
+
+    /// Asks the rules again for all tenants, where any reads the time and it is time.
+    pub(super) fn follow_the_time(&mut self, now: Instant) {
+        if now.duration_since(self.flags_at) >= TIME_HOLDS {
+            self.flags_at = now;
+            if self.context.definitions.load().reads_time() {
+                self.show_flags(|before, after| !after.has_outcomes_of(before));
+            }
+        }
+    }
+
+    /// Makes the flags of all tenants anew and shows those that are to be shown.
+    fn show_flags(&mut self, is_to_be_shown: impl Fn(&FlagSet, &FlagSet) -> bool) {
+        let (definitions, seconds) = (self.context.definitions.load_full(), unix_seconds());
+        let ids: Vec<TenantId> = self.tenants.keys().cloned().collect();
+        for id in ids {
+            let Some(tenant) = self.tenants.get_mut(&id) else { continue };
+            let Some(before) = &tenant.snapshot else { continue };
+            let flags = FlagSet::clone(&before.flags).defined_by(&definitions, &id, seconds);
+            if !is_to_be_shown(&before.flags, &flags) {
+                continue;
+            }
+            let snapshot = Arc::new(TenantSnapshot {
+                document: Arc::clone(&before.document),
+                table: Arc::clone(&before.table),
+                slots: before.slots.clone(),
+                flags: Arc::new(flags),
+                problems: before.problems.clone(),
+                dormant: Arc::clone(&before.dormant),
+            });
+            let view = Arc::new(TenantView::of(&snapshot));
+            for running in snapshot.slots.iter().filter_map(|slot| slot.running()) {
+                // Its settings are the same.
+                let _ = running.services().show(Arc::clone(&view));
+            }
+            self.shared.directory.pin().insert(id, Arc::clone(&snapshot));
+            tenant.snapshot = Some(snapshot);
+        }
+    }
+}
+
+impl Tenancy {
+    /// The flags that are defined for all tenants.
+    pub fn definitions(&self) -> Arc<Definitions> {
+        self.context.definitions.load_full()
+    }
+
+    /// Defines flags in another way, for all tenants; for threads outside any runtime. When it returns, every request
+    /// and every module sees it.
+    pub fn define_blocking(&self, definitions: Arc<Definitions>) {
+        let (reply, told) = oneshot::channel();
+        self.tell(Command::Define { definitions, reply });
+        let _ = told.blocking_recv();
+    }
+}
