@@ -9,7 +9,6 @@ use std::{
         Arc,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -74,8 +73,8 @@ impl FirstLook {
 pub(super) struct DefinitionsKeeper {
     /// What operators are told of the file.
     news: Arc<DefinitionsFile>,
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Gone: the thread ends with its next look. It is not waited for: the file may be on a disk that hangs.
+    _stop: Sender<()>,
 }
 
 impl DefinitionsKeeper {
@@ -86,7 +85,7 @@ impl DefinitionsKeeper {
         let news = Arc::new(DefinitionsFile::new(file.clone()));
         let told = Arc::clone(&news);
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new().name("tenon-flags".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("tenon-flags".to_owned()).spawn(move || {
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let now = content(&file);
                 if now != last {
@@ -95,7 +94,7 @@ impl DefinitionsKeeper {
                 }
             }
         })?;
-        Ok(Self { news, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { news, _stop: stop })
     }
 
     pub(super) fn news(&self) -> Arc<DefinitionsFile> {
@@ -116,15 +115,6 @@ fn take(file: &Path, content: &Content, tenancy: &Tenancy, told: &DefinitionsFil
                 tracing::warn!(%file, "flags stay defined as they were: {problem}");
             }
             told.set(errors.problems().iter().map(ToString::to_string).collect());
-        }
-    }
-}
-
-impl Drop for DefinitionsKeeper {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

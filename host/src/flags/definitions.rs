@@ -159,11 +159,17 @@ impl Definitions {
         self.flags.get(index)
     }
 
-    /// What the flags with rules come to in a context, by the numbers of their rules.
-    pub(super) fn outcomes(&self, context: &EvaluationContext) -> Box<[Outcome]> {
+    /// What the flags with rules come to in a context, by the numbers of their rules. Of those that do not read the time,
+    /// what is `known` of the same context at another time is taken.
+    pub(super) fn outcomes(&self, context: &EvaluationContext, known: Option<&[Outcome]>) -> Box<[Outcome]> {
         let failed = Outcome { variant: None, reason: Reason::Error };
-        let with_rules = self.flags.iter().filter(|flag| flag.rule.is_some());
-        with_rules.map(|flag| flag.outcome(context).unwrap_or(failed)).collect()
+        let with_rules = self.flags.iter().filter_map(|flag| Some((flag, flag.rule.as_ref()?)));
+        with_rules
+            .map(|(flag, (number, rule))| match known.and_then(|known| known.get(*number)) {
+                Some(known) if !rule.reads_time => *known,
+                _ => flag.outcome(context).unwrap_or(failed),
+            })
+            .collect()
     }
 }
 

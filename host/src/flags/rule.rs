@@ -21,8 +21,8 @@ const MAX_PARTS: u64 = 2_000;
 const MAX_DEPTH: usize = 64;
 
 /// The most steps that a rule may take where each list of the context is as long as can be. A guess at what nobody needs;
-/// measured: 50 ns a step without optimisation, so a quarter of a second at the worst.
-const MAX_STEPS: u64 = 5_000_000;
+/// measured: 50 ns a step without optimisation, so a tenth of a second at the worst.
+const MAX_STEPS: u64 = 2_000_000;
 
 /// The operators that work on each element of a list.
 const ITERATORS: [&str; 6] = ["map", "filter", "reduce", "all", "none", "some"];

@@ -128,7 +128,10 @@ impl FlagSet {
     /// The same under these definitions, as they are for the tenant at this time.
     #[must_use]
     pub fn defined_by(self, definitions: &Arc<Definitions>, tenant: &TenantId, unix_seconds: u64) -> Self {
-        let outcomes = definitions.outcomes(&EvaluationContext::of_tenant(tenant, unix_seconds));
+        let context = EvaluationContext::of_tenant(tenant, unix_seconds);
+        // Under the same definitions only what reads the time can have changed.
+        let known = Arc::ptr_eq(definitions, &self.definitions).then_some(&*self.outcomes);
+        let outcomes = definitions.outcomes(&context, known);
         let Self { overrides, modules, .. } = self;
         Self { overrides, modules, definitions: Arc::clone(definitions), outcomes, digest: OnceLock::new() }
     }
@@ -211,12 +214,7 @@ impl FlagSet {
         Some(FlagEvaluation { name: &definition.key, value, source, variant, reason, metadata, error })
     }
 
-    /// What all flags of the tenant come to for one of its users, by name.
-    pub fn evaluate_all(&self, context: &EvaluationContext) -> Vec<FlagEvaluation<'_>> {
-        self.names().filter_map(|name| self.evaluate(name, context)).collect()
-    }
-
-    /// Stands for all that [`FlagSet::evaluate_all`] answers, without evaluating anything: another tenant, another
+    /// Stands for all that [`FlagSet::evaluate`] answers, without evaluating anything: another tenant, another
     /// context, another value anywhere or another rule make another one. Where a rule reads the time it holds for at most
     /// a minute. Hexadecimal digits.
     pub fn stamp(&self, tenant: &TenantId, context: &EvaluationContext) -> String {
@@ -316,7 +314,7 @@ impl FlagSet {
     }
 
     /// Every name once, in order.
-    fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let declared = self.modules.iter().flat_map(|module| module.flags.iter());
         let mut names: Vec<&str> = self.overrides.iter().chain(declared).map(|(name, _)| &**name).collect();
         names.extend(self.definitions.flags.iter().map(|flag| &*flag.key));

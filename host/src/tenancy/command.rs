@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{
     change::Change,
+    definitions::FlagRound,
     error::TenancyError,
     job::{Ended, Report},
     marks::MarkBook,
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Catalog { catalog: Arc<Catalog>, reply: oneshot::Sender<()> },
     /// Flags are defined in another way, for all tenants.
     Define { definitions: Arc<Definitions>, reply: oneshot::Sender<()> },
+    /// Flags are still to be made anew.
+    ShowFlags(FlagRound),
     /// Everything is to be taken out of service.
     Shutdown { reply: oneshot::Sender<()> },
     /// The time is up after which rules that read it are asked again.

@@ -19,11 +19,24 @@ use crate::{
 /// How long what rules made of the time holds for modules. A choice: a roll-out in steps of a minute is even enough.
 pub(super) const TIME_HOLDS: Duration = Duration::from_secs(60);
 
+/// How many tenants' flags are made anew at a time, before others who ask the supervisor for something have their turn.
+const AT_ONCE: usize = 32;
+
+/// Tenants whose flags are still to be made anew.
+pub(super) struct FlagRound {
+    tenants: Vec<TenantId>,
+    /// Only what reads the time.
+    by_time: bool,
+    /// Who waits for the end.
+    reply: Option<oneshot::Sender<()>>,
+}
+
 impl Supervisor {
-    pub(super) fn define(&mut self, definitions: Arc<Definitions>) {
+    pub(super) fn define(&mut self, definitions: Arc<Definitions>, reply: oneshot::Sender<()>) {
         self.context.definitions.store(definitions);
         self.flags_at = Instant::now();
-        self.show_flags(|_, _| true);
+        let tenants = self.tenants.keys().cloned().collect();
+        self.show_flags(FlagRound { tenants, by_time: false, reply: Some(reply) });
     }
 
     /// Asks the rules again for all tenants, where any reads the time and it is time.
@@ -31,20 +44,21 @@ impl Supervisor {
         if now.duration_since(self.flags_at) >= TIME_HOLDS {
             self.flags_at = now;
             if self.context.definitions.load().reads_time() {
-                self.show_flags(|before, after| !after.has_outcomes_of(before));
+                let tenants = self.tenants.keys().cloned().collect();
+                self.show_flags(FlagRound { tenants, by_time: true, reply: None });
             }
         }
     }
 
-    /// Makes the flags of all tenants anew and shows those that are to be shown.
-    fn show_flags(&mut self, is_to_be_shown: impl Fn(&FlagSet, &FlagSet) -> bool) {
+    /// Makes the flags of some tenants anew and shows them, and puts the rest behind what waits already.
+    pub(super) fn show_flags(&mut self, mut round: FlagRound) {
         let (definitions, seconds) = (self.context.definitions.load_full(), unix_seconds());
-        let ids: Vec<TenantId> = self.tenants.keys().cloned().collect();
-        for id in ids {
+        let rest = round.tenants.len().saturating_sub(AT_ONCE);
+        for id in round.tenants.split_off(rest) {
             let Some(tenant) = self.tenants.get_mut(&id) else { continue };
             let Some(before) = &tenant.snapshot else { continue };
             let flags = FlagSet::clone(&before.flags).defined_by(&definitions, &id, seconds);
-            if !is_to_be_shown(&before.flags, &flags) {
+            if round.by_time && flags.has_outcomes_of(&before.flags) {
                 continue;
             }
             let snapshot = Arc::new(TenantSnapshot {
@@ -62,6 +76,11 @@ impl Supervisor {
             }
             self.shared.directory.pin().insert(id, Arc::clone(&snapshot));
             tenant.snapshot = Some(snapshot);
+        }
+        if !round.tenants.is_empty() {
+            let _ = self.context.commands.send(Command::ShowFlags(round));
+        } else if let Some(reply) = round.reply {
+            let _ = reply.send(());
         }
     }
 }

@@ -57,9 +57,9 @@ impl Supervisor {
             .collect();
         superfluous.extend(state.started.into_values().map(|(_, running)| running));
         let dormant: Arc<[Arc<Candidate>]> = state.desire.dormant.into();
-        // Flags may have been defined anew while the job was at work.
+        // Flags may have been defined anew, or time may have gone on, while the job was at work.
         let current = self.context.definitions.load();
-        if !Arc::ptr_eq(state.flags.definitions(), &current) {
+        if current.reads_time() || !Arc::ptr_eq(state.flags.definitions(), &current) {
             state.flags = Arc::new(FlagSet::clone(&state.flags).defined_by(&current, id, unix_seconds()));
         }
         let view = Arc::new(TenantView {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    names::TenantId,
+    names::{ModuleName, TenantId},
     stores::{Mark, TenantDocument},
 };
 
@@ -44,8 +44,8 @@ pub(super) struct Tenant {
     pub(super) failed: HashMap<u64, (Instant, u32)>,
     /// When what stood in the way of following the document and the catalog is tried again.
     follow_at: Option<Instant>,
-    /// A roll-back that did not come about, and when it is tried again.
-    go_back_at: Option<(Instant, Mark, Arc<TenantDocument>)>,
+    /// Roll-backs that did not come about, by module, and when they are tried again.
+    go_back_at: BTreeMap<ModuleName, (Instant, Mark, Arc<TenantDocument>)>,
     /// When instances of a slot panicked lately.
     pub(super) panics: HashMap<u64, Panics>,
     /// First-use instances in the making, those that nobody waits for any more included.
@@ -170,10 +170,8 @@ impl Supervisor {
                 self.catalog_changed(&catalog);
                 let _ = reply.send(());
             }
-            Command::Define { definitions, reply } => {
-                self.define(definitions);
-                let _ = reply.send(());
-            }
+            Command::Define { definitions, reply } => self.define(definitions, reply),
+            Command::ShowFlags(round) => self.show_flags(round),
             Command::Shutdown { reply } => self.leave(reply),
             #[cfg(test)]
             Command::TimeIsUp { reply } => {
@@ -285,11 +283,10 @@ impl Supervisor {
                 if reads && is_passing && tenant.snapshot.is_some() {
                     tenant.follow_at = Some(later);
                 }
-                // Its code is known to be bad: nothing else would take the tenant away from it.
-                if let Some((mark, document)) = leaves
-                    && !matches!(error, TenancyError::NothingToGoBackTo(_) | TenancyError::TenantNotFound(_))
-                {
-                    tenant.go_back_at = Some((later, mark, document));
+                // Its code is known to be bad: nothing else would take the tenant away from it. What does not start is
+                // not started again and again.
+                if let Some((mark, document)) = leaves.filter(|_| is_passing) {
+                    tenant.go_back_at.insert(mark.module.clone(), (later, mark, document));
                 }
                 if let Some(reason) = error.reason() {
                     tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
@@ -386,12 +383,15 @@ impl Supervisor {
         let go_back_again: Vec<_> = self
             .tenants
             .iter_mut()
-            .filter_map(|(id, tenant)| {
-                let (_, mark, document) = tenant.go_back_at.take_if(|(at, ..)| *at <= now)?;
-                // By now it may run something else.
-                let snapshot = tenant.snapshot.as_ref()?;
-                let slot = snapshot.slot(mark.module.as_str())?;
-                (slot.candidate.known_hash() == Some(&*mark.hash)).then(|| (id.clone(), mark, document))
+            .flat_map(|(id, tenant)| {
+                let is_due = |_: &ModuleName, (at, ..): &mut (Instant, Mark, Arc<TenantDocument>)| *at <= now;
+                let due: Vec<_> = tenant.go_back_at.extract_if(.., is_due).collect();
+                let snapshot = tenant.snapshot.clone();
+                due.into_iter().filter_map(move |(module, (_, mark, document))| {
+                    // By now it may run something else.
+                    let slot = snapshot.as_ref()?.slot(module.as_str())?;
+                    (slot.candidate.known_hash() == Some(&*mark.hash)).then(|| (id.clone(), mark, document))
+                })
             })
             .collect();
         for (id, mark, document) in go_back_again {

@@ -218,7 +218,8 @@ fn a_user_gets_what_the_rule_says_of_them() {
     assert_eq!(of("bulk-import", &user), (Some(json!(false)), None, Reason::Default), "of the first module by name");
     assert_eq!(flags.evaluate("theme", &user).unwrap().metadata, Some(&members(json!({ "owner": "ann" }))));
     assert_eq!(flags.evaluate("nothing", &user), None);
-    let all: Vec<_> = flags.evaluate_all(&user).into_iter().map(|found| found.name.to_owned()).collect();
+    let all: Vec<_> =
+        flags.names().filter_map(|name| flags.evaluate(name, &user)).map(|found| found.name.to_owned()).collect();
     assert_eq!(all, ["broken", "bulk-import", "photos", "quick-add", "rows", "theme"]);
 }
 

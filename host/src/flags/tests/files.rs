@@ -132,7 +132,7 @@ fn rules_are_bounded() {
     // Lists within lists within lists.
     let inner =
         json!({ "some": [var("list"), { "some": [var("list"), { "some": [var("list"), { "==": [var(""), 1] }] }] }] });
-    assert!(refused(inner).contains("steps with lists of 500 elements, at most 5000000 are permitted"));
+    assert!(refused(inner).contains("steps with lists of 500 elements, at most 2000000 are permitted"));
     let two = json!({ "some": [var("groups"), { "some": [var("members"), { "==": [var(""), "ann"] }] }] });
     assert_eq!(problems(&with_rule(two)), Vec::<String>::new(), "lists within lists are what people have");
     // A text that doubles with each element.

@@ -239,6 +239,11 @@ pub(super) async fn a_wake_up_that_is_taken_back_while_it_is_handled_is_over(sto
     wake(&store, "a", NOW + 7).await;
     store.set_back(handled.claim, Setback::Failed(NOW + 1), "no").await.unwrap();
     assert_eq!(one(&store, NOW + 7).await.failures, 0);
+    // Also where whoever handled the other is gone by then.
+    store.cancel_wake(&acme, &sleeper, "a", None).await.unwrap();
+    wake(&store, "a", NOW + 500).await;
+    assert!(claim(&store, NOW + 499).await.is_empty());
+    assert_eq!(one(&store, NOW + 500).await.failures, 0);
 }
 
 pub(super) async fn a_dead_wake_up_gives_way_to_a_new_one(store: Arc<dyn Store>) {

@@ -100,6 +100,10 @@ pub(super) fn cancel_wake(
 pub(super) fn claim_due(connection: &Connection, request: ClaimRequest) -> Result<Vec<Delivery>, StoreError> {
     let sql = "DELETE FROM deliveries WHERE again = -1 AND claimed_until <= ?1 AND dead_at IS NULL";
     connection.prepare_cached(sql)?.execute([request.now])?;
+    // Set anew while a host handled it that is gone: what was handled then is over.
+    let sql = "UPDATE deliveries SET due = again, again = NULL, failures = 0, error = NULL, claimed_until = NULL
+               WHERE again >= 0 AND claimed_until <= ?1 AND dead_at IS NULL";
+    connection.prepare_cached(sql)?.execute([request.now])?;
     // What a tenant has at work already counts for it.
     let sql = "WITH free AS (
                    SELECT id, tenant, due, row_number() OVER (PARTITION BY tenant ORDER BY due, id) AS place
