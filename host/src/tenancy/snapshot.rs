@@ -146,7 +146,7 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// [`NotLent`] where there may be one, and it is not for this request.
+    /// Where there may be one, and it is not for this request.
     pub fn lease(&self, tick: u32) -> Result<Option<Lease>, NotLent> {
         // Relaxed: whoever comes at the same moment may still get in.
         if self.barred.load(Ordering::Relaxed) {
