@@ -277,7 +277,7 @@ struct Twins {
 impl Twins {
     fn new() -> Self {
         let kit = TestHost::<Sleeper>::with_manifest(MANIFEST);
-        // The kit's clock is asked by a wake-up for now.
+        // What time the kit has can be read off a wake-up that is due at once.
         kit.post("/", &[Act::Set("clock".to_owned(), 0)]).expect(204);
         let begun = kit.wakes()[0].1.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         kit.post("/", &[Act::Cancel("clock".to_owned())]).expect(204);
