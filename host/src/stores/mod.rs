@@ -3,7 +3,9 @@
 //! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
 //! nothing of what runs.
 
+mod change;
 mod cors;
+mod definitions;
 mod delivery;
 mod depth;
 mod document;
@@ -22,7 +24,9 @@ pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use change::StoreChange;
 pub use cors::{Cors, Grant};
+pub use definitions::{FlagSets, StoredDefinitions};
 pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
 };
@@ -125,7 +129,7 @@ fn is_document_id(id: &str) -> bool {
 /// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
 /// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
 /// 4096 bytes, else [`StoreError::ValueTooLong`].
-pub trait Store: Deliveries + Marks {
+pub trait Store: Deliveries + FlagSets + Marks {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
 

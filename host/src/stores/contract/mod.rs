@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is what these functions are for")]
 
+mod definitions;
 mod deliveries;
 mod documents;
 mod find;
@@ -60,9 +61,11 @@ list! {
         a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
         what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
         tenants_and_modules_do_not_mix they_go_with_their_tenant;
+    definitions: are_kept_as_written are_replaced_by_revision_only go_on_after_they_were_taken_away
+        do_not_go_with_a_tenant;
     marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins
-        one_creation_of_a_tenant_wins a_dropped_write_is_whole_or_absent;
+        one_creation_of_a_tenant_wins one_write_of_definitions_wins a_dropped_write_is_whole_or_absent;
 }
 
 /// Runs every test against a store of its own, all of them even where some fail. `make` returns an empty store, and

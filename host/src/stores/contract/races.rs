@@ -72,6 +72,18 @@ pub(super) async fn one_creation_of_a_tenant_wins(store: Arc<dyn Store>) {
     assert!(refused.iter().all(|each| matches!(each, StoreError::Exists(_))));
 }
 
+pub(super) async fn one_write_of_definitions_wins(store: Arc<dyn Store>) {
+    for expected in 0..3 {
+        let refused = one_wins(|number| {
+            let store = store.clone();
+            async move { store.put_definitions(Some(number.to_string()), expected).await }
+        })
+        .await;
+        assert!(refused.iter().all(|each| matches!(each, StoreError::Revision { .. })));
+        assert_eq!(store.definitions().await.unwrap().unwrap().revision, expected + 1);
+    }
+}
+
 /// Futures that are polled once and dropped: what was handed over is written whole, with its entries, or not at all.
 pub(super) async fn a_dropped_write_is_whole_or_absent(store: Arc<dyn Store>) {
     let all = fields("", "name");

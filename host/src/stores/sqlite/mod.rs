@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, one thread that writes, a few that read. Refuses to share its file with
 //! another host.
 
+mod definitions;
 mod deliveries;
 mod documents;
 mod find;
@@ -30,8 +31,8 @@ use self::{
 };
 use super::{
     Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
-    Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDocument, TenantData,
-    TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
+    FlagSets, Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDefinitions,
+    StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
 };
 use crate::names::{ModuleName, TenantId};
 
@@ -319,6 +320,16 @@ impl Deliveries for SqliteStore {
 
     fn backlog(&self) -> StoreFuture<'_, Backlog> {
         Box::pin(self.readers.read(deliveries::backlog))
+    }
+}
+
+impl FlagSets for SqliteStore {
+    fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        Box::pin(self.readers.read(definitions::definitions))
+    }
+
+    fn put_definitions(&self, text: Option<String>, expected: u64) -> StoreFuture<'_, u64> {
+        Box::pin(self.write(move |connection| definitions::put(connection, text.as_deref(), expected)))
     }
 }
 
