@@ -11,6 +11,7 @@ mod depth;
 mod document;
 mod entries;
 mod mark;
+mod mongo;
 mod query;
 mod question;
 mod sqlite;
@@ -33,6 +34,7 @@ pub use delivery::{
 pub use depth::{MAX_VALUE_DEPTH, depth};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use mark::{Mark, MarkKind, Marks};
+pub use mongo::{MongoSettings, MongoStore};
 pub use query::{FieldRange, Find, FindError, Scalar};
 pub use sqlite::{OpenError, SqliteStore};
 pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};
