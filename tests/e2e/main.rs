@@ -64,6 +64,8 @@ mod ofrep;
 mod outbound;
 /// Who may say for whom a request is.
 mod proxies;
+/// Servers of stores are killed and come back.
+mod servers;
 /// A tenant's settings for a module.
 mod settings;
 /// Files are replaced under load, and every answer is checked.

@@ -119,6 +119,11 @@ impl Workspace {
         self.target.join(profile.folder())
     }
 
+    /// Where everything goes that is made and not kept.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// The modules of the project, by name.
     pub(crate) fn modules(&self) -> &[Module] {
         &self.modules

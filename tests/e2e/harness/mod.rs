@@ -7,6 +7,7 @@ mod command;
 mod host;
 mod mail_sink;
 mod module_file;
+mod services;
 mod site;
 mod wait;
 
@@ -16,5 +17,6 @@ pub(crate) use command::{Ran, tenon};
 pub(crate) use host::{Host, Setup};
 pub(crate) use mail_sink::{MailSink, Manner};
 pub(crate) use module_file::{NewModule, with_section};
+pub(crate) use services::{MongoServer, RedisServer};
 pub(crate) use site::Site;
 pub(crate) use wait::{LONG, until, until_some};

@@ -1,0 +1,127 @@
+//! The store in MongoDB, while its server is killed and comes back.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tenon_host::stores::{CollectionKey, Find, Marks, ModelFields, MongoSettings, MongoStore, Store, StoreError};
+use tokio::runtime::Runtime;
+
+use crate::harness::{MongoServer, RedisServer, until};
+
+fn people() -> CollectionKey {
+    CollectionKey { tenant: "acme".parse().unwrap(), module: "hr-core".parse().unwrap(), model: "Person".to_owned() }
+}
+
+fn by_name() -> ModelFields {
+    ModelFields { unique: Vec::new(), index: vec!["name".to_owned()] }
+}
+
+fn is_away<T>(outcome: Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Unavailable(_)))
+}
+
+/// A quick answer is promised; the rest is for a machine with other work.
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn what_was_acknowledged_outlives_the_server_and_the_store_comes_back_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = MongoServer::start("a killed server of MongoDB's protocol", folder.path()) else { return };
+    let runtime = Runtime::new().unwrap();
+    let store = Arc::new(MongoStore::open(&server.uri("tenon"), MongoSettings::default()).unwrap());
+    until("the store answers", || runtime.block_on(store.ping()).is_ok());
+
+    // One writer goes on until the server is gone.
+    let writer = runtime.spawn({
+        let store = Arc::clone(&store);
+        async move {
+            let mut acknowledged = Vec::new();
+            for number in 0.. {
+                let id = format!("{number:05}");
+                match store.insert(&people(), &by_name(), &id, br#"{"name":"x"}"#.to_vec()).await {
+                    Ok(_) => acknowledged.push(id),
+                    // A busy machine may be late with an answer; after the first few writes it is the kill.
+                    Err(_) if acknowledged.len() < 20 => {}
+                    Err(problem) => {
+                        assert!(matches!(problem, StoreError::Unavailable(_)), "{problem:?}");
+                        break;
+                    }
+                }
+            }
+            acknowledged
+        }
+    });
+    until("some were written", || runtime.block_on(store.get(&people(), "00030")).is_ok_and(|found| found.is_some()));
+    server.kill();
+    let acknowledged = runtime.block_on(writer).unwrap();
+    let id = "acme".parse().unwrap();
+    let begun = Instant::now();
+    assert!(is_away(runtime.block_on(store.get(&people(), "00000"))));
+    assert!(is_away(runtime.block_on(store.put(&people(), &by_name(), "00000", b"{}".to_vec(), 1))));
+    assert!(is_away(runtime.block_on(store.tenant(&id))));
+    assert!(is_away(runtime.block_on(store.marks())));
+    assert!(begun.elapsed() < 4 * MongoSettings::default().answer_within + SOON, "{:?}", begun.elapsed());
+
+    server.restart();
+    until("the store answers again", || runtime.block_on(store.ping()).is_ok());
+    for id in &acknowledged {
+        let found = until_found(&runtime, &store, id);
+        assert_eq!(found, b"{\"name\":\"x\"}", "{id}");
+    }
+    // What was not acknowledged is there whole, with its entries, or not at all.
+    let (mut by_id, mut in_order) = (Vec::new(), Vec::new());
+    for (ids, order_by) in [(&mut by_id, None), (&mut in_order, Some("name".to_owned()))] {
+        let mut find = Find { order_by, limit: 200, ..Find::default() };
+        loop {
+            let page = runtime.block_on(store.find(&people(), &by_name(), &find)).unwrap();
+            ids.extend(page.documents.into_iter().map(|document| document.id));
+            find.after = page.next;
+            if find.after.is_none() {
+                break;
+            }
+        }
+    }
+    assert_eq!(by_id, in_order);
+    assert!(by_id.len() >= acknowledged.len());
+}
+
+fn until_found(runtime: &Runtime, store: &MongoStore, id: &str) -> Vec<u8> {
+    crate::harness::until_some("a document is read", || runtime.block_on(store.get(&people(), id)).ok())
+        .expect("it was acknowledged")
+        .body
+}
+
+#[test]
+fn a_store_may_be_there_before_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = MongoServer::start("a server that comes after its store", folder.path()) else { return };
+    server.kill();
+    let runtime = Runtime::new().unwrap();
+    let store = MongoStore::open(&server.uri("tenon"), MongoSettings::default()).unwrap();
+    assert!(is_away(runtime.block_on(store.ping())));
+    server.restart();
+    until("the store answers", || runtime.block_on(store.ping()).is_ok());
+}
+
+#[test]
+fn a_server_of_redis_protocol_can_be_killed_and_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = RedisServer::start("a server of Redis's protocol", folder.path()) else { return };
+    let address = server.url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
+    let answers = || {
+        let mut stream = TcpStream::connect(&address).ok()?;
+        stream.write_all(b"PING\r\n").ok()?;
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).ok()?;
+        Some(answer)
+    };
+    assert_eq!(answers().as_ref(), Some(b"+PONG\r\n"));
+    server.kill();
+    assert_eq!(answers(), None);
+    server.restart();
+    until("it answers again", || answers().is_some());
+}
