@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tenon_host::stores::{CollectionKey, Find, Marks, ModelFields, MongoSettings, MongoStore, Store, StoreError};
 use tokio::runtime::Runtime;
 
-use crate::harness::{MongoServer, RedisServer, until};
+use crate::harness::{MongoServer, RedisServer, Setup, until};
 
 fn people() -> CollectionKey {
     CollectionKey { tenant: "acme".parse().unwrap(), module: "hr-core".parse().unwrap(), model: "Person".to_owned() }
@@ -93,6 +94,33 @@ fn until_found(runtime: &Runtime, store: &MongoStore, id: &str) -> Vec<u8> {
     crate::harness::until_some("a document is read", || runtime.block_on(store.get(&people(), id)).ok())
         .expect("it was acknowledged")
         .body
+}
+
+const NOTES: &str = "/fixtures/answers/notes";
+
+#[test]
+fn hosts_that_are_told_so_share_a_database_and_say_when_it_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = MongoServer::start("hosts on a MongoDB store", folder.path()) else { return };
+    let file = folder.path().join("uri");
+    std::fs::write(&file, server.uri("platform") + "\n").unwrap();
+    let config = format!("[store]\nkind = \"mongodb\"\nuri-file = \"{}\"\n", file.display());
+    let hosts = [(); 2].map(|()| Setup::with(&["answers"]).config(&config).start());
+    hosts[0].tenant("acme", &["answers"]);
+    hosts[0].of("acme", "POST", NOTES).json(&json!({ "text": "from the first" })).send().expect(201);
+    assert_eq!(hosts[1].get("acme", NOTES).expect(200), json!(["from the first"]));
+    assert!(!hosts[0].setup().data().join("tenon.db").exists());
+
+    server.kill();
+    let late = || hosts[1].of("acme", "POST", NOTES).json(&json!({ "text": "late" })).send();
+    late().refuses(503, "STORE_UNAVAILABLE", "The store is unavailable");
+    server.restart();
+    until("writes are taken again", || late().status == 201);
+    let notes = hosts[0].get("acme", NOTES).expect(200);
+    assert_eq!(notes.as_array().unwrap().first(), Some(&json!("from the first")), "{notes}");
+    for host in hosts {
+        host.stop();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
     containment::Containment,
     definitions::{DefinitionsKeeper, FirstLook},
     host::{Host, Parts},
+    own_store::OwnStore,
     rescan::Rescanner,
     threads::Background,
 };
@@ -26,7 +27,7 @@ use crate::{
     names::ModuleName,
     outbound::{HttpClient, HttpClientError, KeyKeeper, KeyKeeperError, KeyTimes, Outside, OutsideSettings},
     settings::Secrets,
-    stores::{SqliteStore, Store, StoreError},
+    stores::{Store, StoreError},
     tenancy::{DeliverySettings, ModuleLimits, ReloadSettings, RetireTimes, Tenancy, TenancySettings},
     watch::{Watch, WatchMode, WatchSettings},
 };
@@ -76,7 +77,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
@@ -190,11 +191,11 @@ impl HostBuilder {
             }
         };
         make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
-        let (store, sqlite): (Arc<dyn Store>, Option<Arc<SqliteStore>>) = match self.store {
+        let (store, own_store) = match self.store {
             Some(store) => (store, None),
             None => {
-                let sqlite = Arc::new(SqliteStore::open(&config.data)?);
-                (Arc::clone(&sqlite) as Arc<dyn Store>, Some(sqlite))
+                let own_store = OwnStore::open(&config)?;
+                (own_store.shared(), Some(own_store))
             }
         };
         let verifier = Arc::new(Verifier::new(&config.auth)?);
@@ -242,8 +243,8 @@ impl HostBuilder {
             Err(error) => {
                 // It would run on without anybody to end it, and keep the store open.
                 background.handle().block_on(tenancy.shutdown());
-                if let Some(sqlite) = sqlite {
-                    background.handle().block_on(sqlite.close());
+                if let Some(own_store) = own_store {
+                    background.handle().block_on(own_store.close());
                 }
                 return Err(error);
             }
@@ -270,7 +271,7 @@ impl HostBuilder {
             definitions,
             background,
             containment,
-            sqlite,
+            own_store,
             token_path,
         }))
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    builder::HostBuilder, containment::Containment, definitions::DefinitionsKeeper, flags::Flags, rescan::Rescanner,
-    service::TenantService, threads::Background,
+    builder::HostBuilder, containment::Containment, definitions::DefinitionsKeeper, flags::Flags, own_store::OwnStore,
+    rescan::Rescanner, service::TenantService, threads::Background,
 };
 use crate::{
     admin::{AdminListener, Readiness},
@@ -19,7 +19,6 @@ use crate::{
     loader::{Loader, LoaderReport},
     names::ModuleName,
     outbound::KeyKeeper,
-    stores::SqliteStore,
     tenancy::{Tenancy, TenancyStats},
     watch::Watch,
 };
@@ -38,7 +37,8 @@ pub(super) struct Parts {
     pub(super) definitions: Option<DefinitionsKeeper>,
     pub(super) background: Background,
     pub(super) containment: Arc<Containment>,
-    pub(super) sqlite: Option<Arc<SqliteStore>>,
+    /// `None` where the builder was given a store.
+    pub(super) own_store: Option<OwnStore>,
     pub(super) token_path: PathBuf,
 }
 
@@ -188,8 +188,8 @@ impl Parts {
             tracing::warn!("libraries were still mapped at the end");
         }
         self.admin.stop();
-        if let Some(sqlite) = self.sqlite {
-            handle.block_on(sqlite.close());
+        if let Some(own_store) = self.own_store {
+            handle.block_on(own_store.close());
         }
         self.background.stop();
     }

@@ -6,6 +6,7 @@ mod containment;
 mod definitions;
 mod flags;
 mod host;
+mod own_store;
 mod rescan;
 mod serve;
 mod service;

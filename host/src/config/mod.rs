@@ -10,6 +10,7 @@ mod read;
 mod rules;
 mod section;
 mod settings;
+mod store;
 mod value;
 
 pub use auth::{Auth, AuthJwks, AuthKey, ClaimNames, JwksSource, KeyAlgorithm};
@@ -17,8 +18,9 @@ pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
 pub use settings::{
     Config, Containment, Deliveries, FeatureFlags, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Outbound,
-    Proxies, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    Proxies, Reload, Runtime, RuntimeMode, Secrets, Tenancy, TenantSource, Watch, WatchMode,
 };
+pub use store::{MongoUri, StoreKind};
 
 #[cfg(test)]
 mod tests;

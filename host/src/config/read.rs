@@ -10,8 +10,9 @@ use super::{
     section::{Notes, Section},
     settings::{
         Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleOverride, Outbound, Reload, Runtime,
-        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        RuntimeMode, Tenancy, TenantSource, Watch, WatchMode,
     },
+    store::read_store,
     value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text, web_address},
 };
 use crate::names::{ModuleName, TenantId};
@@ -44,7 +45,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.set("listen", &mut config.listen, address);
     top.set("admin-listen", &mut config.admin_listen, address);
     top.set("dev", &mut config.dev, boolean);
-    top.table("store", |store| store.set("kind", &mut config.store, choice(&[("sqlite", StoreKind::Sqlite)])));
+    top.table("store", |section| read_store(&mut config.store, section, folder));
     top.table("limits", |section| read_limits(&mut config.limits, section));
     top.table("auth", |section| read_auth(&mut config.auth, section, folder));
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));

@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::auth::Auth;
+use super::{auth::Auth, store::StoreKind};
 use crate::names::ModuleName;
 
 /// The whole configuration. `Config::default()` is what a host without a file, environment and flags gets.
@@ -58,14 +58,6 @@ pub struct Config {
     pub watch: Watch,
     /// `[log]`.
     pub log: Log,
-}
-
-/// Where tenants and documents are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StoreKind {
-    /// A SQLite file in the data folder.
-    #[default]
-    Sqlite,
 }
 
 /// What a request, a connection and a tenant's module may use.

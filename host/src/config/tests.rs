@@ -5,6 +5,7 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 use super::*;
 
 mod auth;
+mod store;
 
 fn load(text: &str, env: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,44 @@
+//! `[store]`.
+
+use super::{MongoUri, StoreKind, from_file};
+
+#[test]
+fn a_store_of_several_hosts_is_named_by_a_uri_or_a_file_with_one() {
+    let store = |text: &str| from_file(text).map(|config| config.store);
+    let uri = "mongodb://me@db-1.example,db-2.example/tenon?replicaSet=rs0".to_owned();
+    let named = store(&format!("[store]\nkind = \"mongodb\"\nuri = \"{uri}\"\n")).unwrap();
+    assert_eq!(named, StoreKind::Mongodb(MongoUri::Text(uri)));
+    let named = store("[store]\nkind = \"mongodb\"\nuri-file = \"/run/secrets/uri\"\n").unwrap();
+    assert_eq!(named, StoreKind::Mongodb(MongoUri::File("/run/secrets/uri".into())));
+    let mut refusals = String::new();
+    for wrong in [
+        "kind = \"mongodb\"",
+        "kind = \"mongodb\"\nuri = \"mongodb://a/b\"\nuri-file = \"c\"",
+        "uri = \"mongodb://a/b\"",
+        "kind = \"sqlite\"\nuri-file = \"c\"",
+        "kind = \"mongodb\"\nuri = \"mongodb://me:hunter2@a/b\"",
+        "kind = \"mongodb\"\nuri = \"mongodb://me:hunter/2@a/b\"",
+        "kind = \"mongodb\"\nuri = \"mongodb://a:27017/\"",
+        "kind = \"mongodb\"\nuri = \"mongodb://a?replicaSet=b\"",
+        "kind = \"mongodb\"\nuri = \"https://a/b\"",
+        "kind = \"mongo\"\nuri = \"mongodb://a/b\"",
+    ] {
+        refusals.push_str(&store(&format!("[store]\n{wrong}\n")).unwrap_err());
+        refusals.push('\n');
+    }
+    assert!(!refusals.contains("hunter"));
+    insta::assert_snapshot!(refusals, @r#"
+    /tenon.toml:1:1: `store` of kind "mongodb" needs one of `uri` and `uri-file`, and only one
+    /tenon.toml:1:1: `store` of kind "mongodb" needs one of `uri` and `uri-file`, and only one
+    /tenon.toml:1:1: `store.uri` and `store.uri-file` are of a store of kind "mongodb"
+    hint: add `kind = "mongodb"`, or leave them out
+    /tenon.toml:1:1: `store.uri` and `store.uri-file` are of a store of kind "mongodb"
+    hint: add `kind = "mongodb"`, or leave them out
+    /tenon.toml:3:7: `store.uri`: must have no password in it; put the whole URI into a file and name that as `uri-file`
+    /tenon.toml:3:7: `store.uri`: must have no password in it; put the whole URI into a file and name that as `uri-file`
+    /tenon.toml:3:7: `store.uri`: must name a database, as in "mongodb://localhost:27017/tenon"
+    /tenon.toml:3:7: `store.uri`: must name a database, as in "mongodb://localhost:27017/tenon"
+    /tenon.toml:3:7: `store.uri`: must begin with `mongodb://` or `mongodb+srv://`
+    /tenon.toml:2:8: `store.kind`: must be "sqlite" or "mongodb", found "mongo"
+    "#);
+}
