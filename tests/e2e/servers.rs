@@ -3,12 +3,15 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use tenon_host::stores::{CollectionKey, Find, Marks, ModelFields, MongoSettings, MongoStore, Store, StoreError};
+use tenon_host::stores::{
+    ChangeListener, CollectionKey, Find, FlagSets, Marks, ModelFields, MongoSettings, MongoStore, Store, StoreChange,
+    StoreError,
+};
 use tokio::runtime::Runtime;
 
 use crate::harness::{MongoServer, RedisServer, Setup, until};
@@ -94,6 +97,35 @@ fn until_found(runtime: &Runtime, store: &MongoStore, id: &str) -> Vec<u8> {
     crate::harness::until_some("a document is read", || runtime.block_on(store.get(&people(), id)).ok())
         .expect("it was acknowledged")
         .body
+}
+
+#[test]
+fn changes_go_on_being_told_of_once_the_server_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = MongoServer::start("changes over a restart of the server", folder.path()) else { return };
+    let runtime = Runtime::new().unwrap();
+    let stores = [(); 2].map(|()| MongoStore::open(&server.uri("tenon"), MongoSettings::default()).unwrap());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener: ChangeListener = {
+        let told = Arc::clone(&told);
+        Arc::new(move |change| told.lock().unwrap().push(change))
+    };
+    let _watching = stores[1].watch(listener).unwrap();
+    let is_told = |wanted: &StoreChange| told.lock().unwrap().contains(wanted);
+    until("the stream is open", || is_told(&StoreChange::Everything));
+    let write = |expected| runtime.block_on(stores[0].put_definitions(Some("{}".to_owned()), expected));
+    until("definitions are written", || write(0).is_ok());
+    until("they are told of", || is_told(&StoreChange::Definitions));
+
+    server.kill();
+    until("the store is away", || write(1).is_err());
+    told.lock().unwrap().clear();
+    server.restart();
+    until("the store is back", || runtime.block_on(stores[0].ping()).is_ok());
+    // Whether the write before the kill was made is open; this one is.
+    let revision = runtime.block_on(stores[0].definitions()).unwrap().unwrap().revision;
+    until("definitions are written again", || write(revision).is_ok());
+    until("they are told of", || is_told(&StoreChange::Definitions) || is_told(&StoreChange::Everything));
 }
 
 const NOTES: &str = "/fixtures/answers/notes";

@@ -34,7 +34,7 @@ pub use delivery::{
 pub use depth::{MAX_VALUE_DEPTH, depth};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use mark::{Mark, MarkKind, Marks};
-pub use mongo::{MongoSettings, MongoStore};
+pub use mongo::{ChangeListener, MongoSettings, MongoStore, Watching};
 pub use query::{FieldRange, Find, FindError, Scalar};
 pub use sqlite::{OpenError, SqliteStore};
 pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};

@@ -15,6 +15,7 @@
 //! Refuses to wait: whatever is asked is answered within [`MongoSettings::answer_within`], with
 //! [`StoreError::Unavailable`] where the server does not answer. A write may still be carried out then.
 
+mod changes;
 mod definitions;
 mod deliveries;
 mod documents;
@@ -43,6 +44,8 @@ use tokio::{
     time::timeout,
 };
 
+pub use changes::{ChangeListener, Watching};
+
 use self::{
     failure::{away, closed},
     server::{Link, Server},
@@ -57,11 +60,17 @@ pub struct MongoSettings {
     pub answer_within: Duration,
     /// A write that was handed over is given up after this time.
     pub carry_out_within: Duration,
+    /// How often a server without change streams is looked at for changes.
+    pub look_every: Duration,
 }
 
 impl Default for MongoSettings {
     fn default() -> Self {
-        Self { answer_within: Duration::from_millis(950), carry_out_within: Duration::from_secs(30) }
+        Self {
+            answer_within: Duration::from_millis(950),
+            carry_out_within: Duration::from_secs(30),
+            look_every: Duration::from_secs(1),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub(super) settings: MongoSettings,
     /// Its name.
     pub(super) database: String,
+    /// For other clients.
+    pub(super) options: ClientOptions,
     client: Client,
     server: OnceCell<Server>,
 }
@@ -48,7 +50,8 @@ impl Link {
         let database = database.ok_or_else(|| {
             StoreError::Unavailable("the URI names no database, as in `mongodb://localhost:27017/tenon`".into())
         })?;
-        Ok(Self { settings, database, client: Client::with_options(options)?, server: OnceCell::new() })
+        let client = Client::with_options(options.clone())?;
+        Ok(Self { settings, database, options, client, server: OnceCell::new() })
     }
 
     /// The database, made ready by whoever is first.
@@ -94,7 +97,7 @@ pub(super) fn durable() -> WriteConcern {
 }
 
 /// The driver's settings for a URI.
-pub(super) async fn options(uri: &str, settings: MongoSettings) -> Result<ClientOptions, StoreError> {
+async fn options(uri: &str, settings: MongoSettings) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(uri).await?;
     // The driver's own is 30 seconds. A little less than the answer takes, so that it tells what the driver says.
     let selection = settings.answer_within.mul_f32(0.85);

@@ -222,7 +222,8 @@ pub(super) async fn remember(server: &Server, id: &TenantId, revision: u64) -> R
     }
 }
 
-async fn highest_revision(server: &Server, id: &TenantId) -> Result<u64, StoreError> {
+/// The highest revision that a tenant has had.
+pub(super) async fn highest_revision(server: &Server, id: &TenantId) -> Result<u64, StoreError> {
     let found = server.collection(REVISIONS).find_one(doc! { "_id": id.as_str() }).await?;
     Ok(found.and_then(|found| found.get_i64("revision").ok()).map_or(0, from_whole))
 }

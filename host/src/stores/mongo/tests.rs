@@ -7,7 +7,8 @@ use mongodb::Client;
 
 use super::*;
 use crate::stores::{
-    CollectionKey, Deliveries, FlagSets, Marks, ModelFields, NewEvent, Store, TenantData, TenantStatus, contract,
+    CollectionKey, Deliveries, FlagSets, Mark, MarkKind, Marks, ModelFields, NewEvent, Store, StoreChange, TenantData,
+    TenantStatus, contract,
 };
 
 const VARIABLE: &str = "TEST_MONGODB_URI";
@@ -35,7 +36,9 @@ impl Place {
     /// Patient: the machine may be busy, and these tests are about other things.
     fn store(&self) -> MongoStore {
         let patient = Duration::from_secs(30);
-        MongoStore::open(&self.uri, MongoSettings { answer_within: patient, carry_out_within: patient }).unwrap()
+        let often = Duration::from_millis(20);
+        let settings = MongoSettings { answer_within: patient, carry_out_within: patient, look_every: often };
+        MongoStore::open(&self.uri, settings).unwrap()
     }
 
     /// As another program would come to the tenants.
@@ -173,6 +176,66 @@ async fn a_tombstone_keeps_its_document_and_its_revision() {
     store.delete_tenant(&id("acme"), 3, TenantData::Refuse).await.unwrap();
     foreign.replace_one(doc! {}, seed_without_id()).await.unwrap();
     assert_eq!(store.tenant(&id("acme")).await.unwrap().unwrap().revision, 5);
+}
+
+/// What a listener is told, and no other: waits for it.
+async fn told(changes: &mut mpsc::UnboundedReceiver<StoreChange>, wanted: StoreChange) {
+    let mut others = Vec::new();
+    let wait = async {
+        while let Some(change) = changes.recv().await {
+            if change == wanted {
+                return;
+            }
+            others.push(change);
+        }
+    };
+    let outcome = timeout(Duration::from_secs(30), wait).await;
+    assert!(outcome.is_ok(), "{wanted:?} was not told of, but {others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_by_others_are_told_of_by_a_stream_and_by_looking() {
+    for by_stream in [true, false] {
+        let Some(place) = Place::new("changes by others") else { return };
+        let (store, other, foreign) = (place.store(), place.store(), place.foreign("tenants").await);
+        let (tell, mut changes) = mpsc::unbounded_channel();
+        let listener: ChangeListener = Arc::new(move |change| drop(tell.send(change)));
+        let watching = other.watch_by(listener, by_stream).unwrap();
+        told(&mut changes, StoreChange::Everything).await;
+        let acme = |revision| StoreChange::Tenant { id: id("acme"), revision };
+        store.create_tenant(contract::tenant("acme")).await.unwrap();
+        told(&mut changes, acme(1)).await;
+        let one = || doc! { "tenantId": "acme" };
+        foreign.update_one(one(), doc! { "$set": { "name": "Foreign" } }).await.unwrap();
+        told(&mut changes, acme(2)).await;
+        assert_eq!(store.tenant(&id("acme")).await.unwrap().unwrap().revision, 2);
+        foreign.update_one(one(), doc! { "$set": { "status": "no such" } }).await.unwrap();
+        told(&mut changes, acme(3)).await;
+        assert!(matches!(store.tenant(&id("acme")).await, Err(StoreError::Tenant(_))));
+        foreign.update_one(one(), doc! { "$set": { "status": "active" } }).await.unwrap();
+        told(&mut changes, acme(3)).await;
+        store.put_definitions(Some("{}".to_owned()), 0).await.unwrap();
+        told(&mut changes, StoreChange::Definitions).await;
+        let mark = Mark {
+            module: "tasks".parse().unwrap(),
+            hash: "a".repeat(64),
+            tenant: None,
+            kind: MarkKind::Bad,
+            version: "1.0.0".to_owned(),
+            reason: "it panicked".to_owned(),
+            marked_at: 1,
+        };
+        store.set_mark(mark).await.unwrap();
+        told(&mut changes, StoreChange::Marks).await;
+        store.set_wake(&id("acme"), &"tasks".parse().unwrap(), "k", 5, None).await.unwrap();
+        told(&mut changes, StoreChange::Deliveries).await;
+        store.delete_tenant(&id("acme"), 3, TenantData::Refuse).await.unwrap();
+        told(&mut changes, acme(4)).await;
+        foreign.delete_one(one()).await.unwrap();
+        told(&mut changes, StoreChange::Everything).await;
+        drop(watching);
+        while changes.recv().await.is_some() {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
