@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bson::doc;
-
 use super::{
     MongoStore, definitions,
     deliveries::{self, End},
@@ -127,9 +125,7 @@ impl Store for MongoStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        self.read(
-            move |server: Server| async move { Ok(server.database.run_command(doc! { "ping": 1 }).await.map(drop)?) },
-        )
+        self.read(move |server: Server| async move { server.ping().await })
     }
 }
 

@@ -154,14 +154,18 @@ impl MongoStore {
     }
 
     /// As [`Self::write`], and is waited for as long as it takes: it grows with what is there, and nobody's request
-    /// hangs on it.
+    /// hangs on it. Begun only where the server answers.
     fn write_long<'a, T, F>(&'a self, run: impl FnOnce(Server) -> F + Send + 'static) -> StoreFuture<'a, T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         const LONG: Duration = Duration::from_secs(600);
-        self.hand_over(LONG, LONG, run)
+        let patience = self.link.settings.answer_within;
+        self.hand_over(LONG, LONG, move |server| async move {
+            timeout(patience, server.ping()).await.map_err(|_| away("it does not answer"))??;
+            run(server).await
+        })
     }
 
     fn run<'a, T, F>(&'a self, limit: Duration, run: impl FnOnce(Server) -> F + Send + 'static) -> StoreFuture<'a, T>
@@ -190,8 +194,8 @@ impl MongoStore {
             let link = Arc::clone(&self.link);
             runtime.spawn(async move {
                 let work = async {
-                    let server =
-                        timeout(answer_within, link.server()).await.map_err(|_| away("it does not answer"))??;
+                    let patience = link.settings.answer_within;
+                    let server = timeout(patience, link.server()).await.map_err(|_| away("it does not answer"))??;
                     run(server).await
                 };
                 let outcome = timeout(limit, work).await;

@@ -86,6 +86,11 @@ impl Link {
 }
 
 impl Server {
+    /// Whether it answers.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.database.run_command(doc! { "ping": 1 }).await.map(drop)?)
+    }
+
     pub(super) fn collection(&self, name: Name) -> &Collection<Document> {
         &self.collections[name.0]
     }
