@@ -22,6 +22,7 @@ mod reload;
 mod change_wire;
 mod enabling;
 mod flags;
+mod keys;
 mod tenants;
 mod tenants_wire;
 

@@ -6,7 +6,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    cors, dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, reload, settings,
+    cors, dead_letters, doors, enabling, flags, health, keys, marks, modules, openapi, order, reload, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants,
 };
@@ -40,6 +40,8 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(enabling::enable, enabling::disable))
         .routes(routes!(flags::list, flags::change))
         .routes(routes!(flags::show))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(settings::show, settings::replace, settings::merge, settings::delete))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::retry))

@@ -386,3 +386,29 @@ pub(super) struct Resident {
     pub(super) reason: String,
     pub(super) bytes: u64,
 }
+
+#[derive(Debug, Deserialize)]
+pub(super) struct KeyList {
+    pub(super) keys: Vec<Key>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Key {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) scopes: Vec<String>,
+    #[serde(default)]
+    pub(super) created_at: Option<String>,
+    #[serde(default)]
+    pub(super) expires_at: Option<String>,
+    pub(super) expired: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MadeKey {
+    pub(super) tenant_id: String,
+    pub(super) id: String,
+    pub(super) key: String,
+}

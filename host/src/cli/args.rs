@@ -8,6 +8,8 @@ use clap::{
 };
 use clap_complete::Shell;
 
+use crate::identity::FLAGS_READ;
+
 /// Where a host's operators' listener is unless configured.
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 
@@ -47,6 +49,13 @@ pub(super) enum Command {
     Flags {
         #[command(subcommand)]
         what: Flags,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// API keys of a tenant, by which programs prove it.
+    Keys {
+        #[command(subcommand)]
+        what: Keys,
         #[command(flatten)]
         remote: Remote,
     },
@@ -309,6 +318,40 @@ pub(super) enum Flags {
     Unset {
         #[command(flatten)]
         of: TenantAndFlag,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// List a tenant's keys, without their secrets.
+    List {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+    },
+    /// Make a key and print it, this once.
+    Create {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+        /// For people: which program has it.
+        #[arg(long)]
+        name: String,
+        /// What it may be used for; once for each.
+        #[arg(long = "scope", value_name = "SCOPE", default_value = FLAGS_READ)]
+        scopes: Vec<String>,
+        /// From when on it proves nothing, as in `2030-01-01T00:00:00Z`; else it does until it is revoked.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// Revoke a key.
+    Revoke {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+        /// The key's id, as `list` shows it.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
     },
 }
 

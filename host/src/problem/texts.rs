@@ -236,6 +236,17 @@ impl Problem {
             .with_member("problems", texts(problems))
     }
 
+    /// [`Code::ApiKeyNotFound`].
+    pub fn api_key_not_found(id: &str) -> Self {
+        Self::new(Code::ApiKeyNotFound, format!("API key not found: {}", shortened(id)))
+    }
+
+    /// [`Code::TooManyApiKeys`]; member `limit` is how many there may be.
+    pub fn too_many_api_keys(limit: usize) -> Self {
+        let text = format!("The tenant has {limit} API keys: revoke one before another is made");
+        Self::new(Code::TooManyApiKeys, text).with_member("limit", limit)
+    }
+
     /// [`Code::DeadLetterNotFound`].
     pub fn dead_letter_not_found(id: &str) -> Self {
         Self::new(Code::DeadLetterNotFound, format!("Dead letter not found: {}", shortened(id)))

@@ -3,6 +3,7 @@
 //! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
 //! nothing of what runs.
 
+mod api_key;
 mod cors;
 mod delivery;
 mod depth;
@@ -22,6 +23,7 @@ pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use api_key::{ApiKey, KeyHash, NoKeyHash};
 pub use cors::{Cors, Grant};
 pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,

@@ -272,6 +272,7 @@ impl Tenancy {
             feature_flags: std::collections::BTreeMap::new(),
             settings: std::collections::BTreeMap::new(),
             cors: None,
+            api_keys: Vec::new(),
             revision: 0,
             updated_at: Some(jiff::Timestamp::now()),
             unknown: serde_json::Map::new(),

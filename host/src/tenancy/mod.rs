@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use change::{Change, Dependencies, Dependents, SettingsChange};
+pub use change::{Change, Dependencies, Dependents, MAX_API_KEYS, SettingsChange};
 pub use command::Mode;
 pub use context::{LimitsOf, ModuleLimits, TenancySettings};
 pub use deliveries::DeliverySettings;

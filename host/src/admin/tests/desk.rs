@@ -190,6 +190,7 @@ impl Desk {
             feature_flags: Default::default(),
             settings: Default::default(),
             cors: None,
+            api_keys: Vec::new(),
             revision: 0,
             updated_at: None,
             unknown: serde_json::Map::new(),

@@ -25,7 +25,10 @@ mod unique;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{CollectionKey, Cors, DocumentPage, Find, ModelFields, Store, StoreError, TenantDocument, TenantStatus};
+use super::{
+    ApiKey, CollectionKey, Cors, DocumentPage, Find, KeyHash, ModelFields, Store, StoreError, TenantDocument,
+    TenantStatus,
+};
 
 /// How long one test may take: long enough for a slow disk, short enough to be waited for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -112,6 +115,16 @@ pub fn tenant(id: &str) -> TenantDocument {
         feature_flags: BTreeMap::from([("theme".to_owned(), "dark".into())]),
         settings: BTreeMap::from([("tasks".to_owned(), serde_json::json!({ "limit": 3 }))]),
         cors: Cors::new(vec!["https://app.example".to_owned()], Some(600), true).ok().map(Box::new),
+        api_keys: vec![ApiKey {
+            id: "k1".to_owned(),
+            name: "shop".to_owned(),
+            hash: KeyHash([7; 32]),
+            scopes: vec!["flags:read".to_owned()],
+            created_at: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            created_by: Some("admin".to_owned()),
+            expires_at: None,
+            unknown: serde_json::Map::new(),
+        }],
         revision: 0,
         updated_at: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
         unknown: serde_json::Map::from_iter([("plan".to_owned(), serde_json::json!({ "seats": [1, 2] }))]),
