@@ -60,6 +60,10 @@ mod loader_unload;
 mod mutations;
 /// Clients ask for flags by OpenFeature's protocol.
 mod ofrep;
+/// Clients are told when to ask for flags again.
+mod ofrep_events;
+/// Clients prove their tenant with keys.
+mod ofrep_keys;
 /// Modules call hosts outside.
 mod outbound;
 /// Who may say for whom a request is.

@@ -12,6 +12,7 @@ use super::{
     containment::Containment,
     definitions::{DefinitionsKeeper, FirstLook},
     host::{Host, Parts},
+    ofrep::ofrep_settings,
     rescan::Rescanner,
     threads::Background,
 };
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The admin token can't be read or made.
     #[error("the admin token can't be had")]
     AdminToken(#[from] AdminTokenError),
+    /// The key that signs tickets for change streams can't be read or made.
+    #[error("the key for tickets can't be had")]
+    TicketKey(#[source] AdminTokenError),
     /// TLS or the HTTP client for calls outside can't be had.
     #[error("calls outside can't be made")]
     Outbound(#[from] HttpClientError),
@@ -302,6 +306,7 @@ fn start_drivers(
         tenancy.clone(),
         verifier,
         DoorSettings {
+            ofrep: ofrep_settings(config)?,
             dev: config.dev,
             naming: naming(&config.tenant_source),
             proxies: TrustedProxies::new(config.proxies.trusted.clone()),

@@ -177,6 +177,7 @@ impl Parts {
         self.readiness.leaving();
         drop(self.watch);
         let drain = self.config.tenancy.drain_deadline;
+        self.door.end_streams();
         drop(self.door);
         self.gateway.stop(drain);
         let handle = self.background.handle();

@@ -6,6 +6,7 @@ mod containment;
 mod definitions;
 mod flags;
 mod host;
+mod ofrep;
 mod rescan;
 mod serve;
 mod service;

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use super::{
     auth::{Auth, AuthJwks, AuthKey, JwksSource, KeyAlgorithm},
     error::ConfigProblem,
+    ofrep::Ofrep,
     section::{Notes, Section},
     settings::{
         Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleOverride, Outbound, Reload, Runtime,
@@ -59,6 +60,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("flags", |section| {
         section.set("definitions", &mut config.flags.definitions, |value| path(folder)(value).map(Some));
     });
+    top.table("ofrep", |section| read_ofrep(&mut config.ofrep, section, folder));
     top.table("containment", |section| read_containment(&mut config.containment, section));
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));
@@ -217,6 +219,14 @@ fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
     section.set("keep-versions", &mut reload.keep_versions, count(1, 100));
     section.set("panic-limit", &mut reload.panic_limit, count(0, 100_000));
     section.set("panic-window", &mut reload.panic_window, duration(SECOND, DAY));
+}
+
+fn read_ofrep(ofrep: &mut Ofrep, section: &mut Section<'_, '_>, folder: &Path) {
+    section.set("concurrency", &mut ofrep.concurrency, count(1, MOST_CONCURRENCY));
+    section.set("event-streams", &mut ofrep.event_streams, count(0, MOST_CONCURRENCY));
+    section.set("heartbeat", &mut ofrep.heartbeat, duration(100 * MS, HOUR));
+    section.set("ticket-life", &mut ofrep.ticket_life, duration(10 * SECOND, DAY));
+    section.set("ticket-key-file", &mut ofrep.ticket_key_file, |value| path(folder)(value).map(Some));
 }
 
 fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {

@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::auth::Auth;
+use super::{auth::Auth, ofrep::Ofrep};
 use crate::names::ModuleName;
 
 /// The whole configuration. `Config::default()` is what a host without a file, environment and flags gets.
@@ -50,6 +50,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// `[flags]`.
     pub flags: FeatureFlags,
+    /// `[ofrep]`.
+    pub ofrep: Ofrep,
     /// `[containment]`.
     pub containment: Containment,
     /// `[runtime]`.
@@ -358,6 +360,7 @@ impl Default for Config {
             outbound: Outbound::default(),
             secrets: Secrets::default(),
             flags: FeatureFlags::default(),
+            ofrep: Ofrep::default(),
             containment: Containment::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),

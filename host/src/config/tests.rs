@@ -5,6 +5,7 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 use super::*;
 
 mod auth;
+mod ofrep;
 
 fn load(text: &str, env: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -302,6 +303,13 @@ fn every_key_of_the_file_is_read() {
                 "/etc/tenon/flags.json",
             ),
         },
+        ofrep: Ofrep {
+            concurrency: 256,
+            event_streams: 1000,
+            heartbeat: 20s,
+            ticket_life: 900s,
+            ticket_key_file: None,
+        },
         containment: Containment {
             stuck_limit: 5,
             stuck_window: 3600s,
@@ -365,7 +373,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `flags`, `containment`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `flags`, `ofrep`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

@@ -14,6 +14,9 @@ pub enum IdentityError {
     /// An API key that proves nothing.
     #[error("the API key {0}")]
     ApiKey(&'static str),
+    /// A ticket that proves nothing.
+    #[error("the ticket {0}")]
+    Ticket(&'static str),
     /// Longer than any token should be.
     #[error("the token has {0} bytes")]
     TooLong(usize),

@@ -16,6 +16,7 @@ mod error;
 mod key_set;
 mod keys;
 mod public_keys;
+mod ticket;
 mod verifier;
 
 pub use access::{Denied, EndpointAuth, authorize_roles, authorize_tenant, select_tenant};
@@ -26,6 +27,7 @@ pub use caller::{Caller, TenantProof};
 pub use dev::{dev_caller, is_loopback_host};
 pub use error::{IdentityError, KeyError, KeyErrors, KeyProblem};
 pub use key_set::{KeySet, KeySetChange, KeySetError};
+pub use ticket::{Ticket, TicketKey};
 pub use verifier::{Clock, Verifier};
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, TenancyError>>;
 pub(super) enum Command {
     /// An operator's wish, or a reconciliation; one at a time per tenant.
     Work { tenant: TenantId, work: Work, reply: Option<Reply<Report>> },
-    /// A request for a tenant that is not in memory.
-    Load { tenant: TenantId, reply: Reply<Arc<TenantSnapshot>> },
+    /// A request for a tenant that is not in memory, or older there than `since`.
+    Load { tenant: TenantId, since: u64, reply: Reply<Arc<TenantSnapshot>> },
     /// The job of a tenant has ended.
     JobEnded { tenant: TenantId, ended: Box<Result<Ended, TenancyError>> },
     /// A request needs an instance; `false` where the slot is no longer in force.

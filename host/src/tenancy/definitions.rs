@@ -74,7 +74,8 @@ impl Supervisor {
                 // Its settings are the same.
                 let _ = running.services().show(Arc::clone(&view));
             }
-            self.shared.directory.pin().insert(id, Arc::clone(&snapshot));
+            self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
+            self.shared.clients.tell(&id);
             tenant.snapshot = Some(snapshot);
         }
         if !round.tenants.is_empty() {

@@ -98,6 +98,7 @@ impl Tenancy {
             catalog: ArcSwap::new(Arc::clone(&catalog)),
             bases: ArcSwap::from_pointee(Bases(Vec::new())),
             tables: super::routes::RouteTables::default(),
+            clients: super::clients::Clients::default(),
         });
         shared.show_catalog(catalog);
         // The supervisor has a thread of its own; its jobs have the one worker.
@@ -157,9 +158,7 @@ impl Tenancy {
         if let Some(snapshot) = self.snapshot(id.as_str()) {
             return Ok(snapshot);
         }
-        let asked = self.ask(|reply| Command::Load { tenant: id.clone(), reply });
-        let late = |_| Err(TenancyError::StoreUnavailable("the tenant was not read in time".to_owned()));
-        tokio::time::timeout(self.context.settings.initialize, asked).await.unwrap_or_else(late)
+        self.ask_in_time(|reply| Command::Load { tenant: id.clone(), since: 0, reply }).await
     }
 
     /// Which module of the catalog owns a path, whether or not a tenant has it.
@@ -351,6 +350,12 @@ impl Tenancy {
 
     pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+
+    /// Asks for a tenant, for as long as making an instance may take.
+    pub(super) async fn ask_in_time<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TenancyError> {
+        let late = |_| Err(TenancyError::StoreUnavailable("the tenant was not read in time".to_owned()));
+        tokio::time::timeout(self.context.settings.initialize, self.ask(command)).await.unwrap_or_else(late)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TenancyError> {

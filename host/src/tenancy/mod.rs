@@ -3,6 +3,7 @@
 
 mod bars;
 mod change;
+mod clients;
 mod command;
 mod context;
 mod definitions;
@@ -13,6 +14,7 @@ mod gate;
 mod generations;
 mod handle;
 mod job;
+mod loading;
 mod marks;
 mod moves;
 mod plan;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use change::{Change, Dependencies, Dependents, MAX_API_KEYS, SettingsChange};
+pub use clients::{Asking, Listening};
 pub use command::Mode;
 pub use context::{LimitsOf, ModuleLimits, TenancySettings};
 pub use deliveries::DeliverySettings;
@@ -58,4 +61,5 @@ struct Shared {
     catalog: ArcSwap<Catalog>,
     bases: ArcSwap<snapshot::Bases>,
     tables: routes::RouteTables,
+    clients: clients::Clients,
 }

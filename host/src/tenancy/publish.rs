@@ -85,6 +85,7 @@ impl Supervisor {
             dormant,
         });
         self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
+        self.shared.clients.tell(id);
         let swap_micros = u64::try_from(ready.elapsed().as_micros()).unwrap_or(u64::MAX);
         for slot in &snapshot.slots {
             let is_new = !old.iter().any(|before| Arc::ptr_eq(before, slot));
@@ -115,6 +116,7 @@ impl Supervisor {
     /// Takes a tenant out of memory and out of service: its instances are drained, all at once.
     pub(super) fn withdraw(&mut self, id: &TenantId) {
         self.shared.directory.pin().remove(id);
+        self.shared.clients.leave(id);
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         for (_, waiting) in tenant.starting.drain() {
             for reply in waiting {

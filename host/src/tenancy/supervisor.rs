@@ -16,6 +16,7 @@ use super::{
     context::Context,
     error::TenancyError,
     job::{self, Actual, Current, Ended, Ground, Outcome, Report},
+    loading::Waiting,
     marks::MarkBook,
     moves::Panics,
     plan::ActualModule,
@@ -34,10 +35,10 @@ use crate::{
 pub(super) struct Tenant {
     pub(super) snapshot: Option<Arc<TenantSnapshot>>,
     /// The job at work; the next one waits in the lane.
-    busy: Option<Busy>,
-    lane: VecDeque<(Work, Option<Reply<Report>>)>,
+    pub(super) busy: Option<Busy>,
+    pub(super) lane: VecDeque<(Work, Option<Reply<Report>>)>,
     /// Requests that wait for the tenant itself.
-    loading: Vec<Reply<Arc<TenantSnapshot>>>,
+    pub(super) loading: Vec<Waiting>,
     /// Requests that wait for a first instance, by slot.
     pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
     /// When the last start of a slot failed, and how many have in a row.
@@ -57,7 +58,7 @@ pub(super) struct Tenant {
 }
 
 /// A job at work.
-struct Busy {
+pub(super) struct Busy {
     reply: Option<Reply<Report>>,
     /// Whether it only reads the tenant: then its failure is that of whoever waits for the tenant, too.
     reads: bool,
@@ -152,7 +153,7 @@ impl Supervisor {
     fn take(&mut self, command: Command) {
         match command {
             Command::Work { tenant, work, reply } => self.enqueue(tenant, work, reply),
-            Command::Load { tenant, reply } => self.load(tenant, reply),
+            Command::Load { tenant, since, reply } => self.load(tenant, since, reply),
             Command::JobEnded { tenant, ended } => self.job_ended(&tenant, *ended),
             Command::Activate { tenant, slot, reply } => self.activate(&tenant, slot, reply),
             Command::Started { tenant, slot, made } => self.started(&tenant, slot, made),
@@ -240,24 +241,6 @@ impl Supervisor {
         });
     }
 
-    fn load(&mut self, id: TenantId, reply: Reply<Arc<TenantSnapshot>>) {
-        if self.leaving.is_some() {
-            let _ = reply.send(Err(TenancyError::ShuttingDown));
-            return;
-        }
-        let tenant = self.tenants.entry(id.clone()).or_default();
-        if let Some(snapshot) = &tenant.snapshot {
-            let _ = reply.send(Ok(Arc::clone(snapshot)));
-            return;
-        }
-        tenant.loading.push(reply);
-        // Whatever is at work or waits will load it too.
-        if tenant.busy.is_none() && tenant.lane.is_empty() {
-            tenant.lane.push_back((Work::Reconcile, None));
-            self.next_job(&id);
-        }
-    }
-
     fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         let (reply, reads, leaves) =
@@ -305,28 +288,6 @@ impl Supervisor {
         self.mark(found);
         self.next_job(id);
         self.forget_if_empty(id);
-    }
-
-    /// Answers those who wait for the tenant; without a snapshot and an error of theirs, a reconciliation follows.
-    fn answer_loading(&mut self, id: &TenantId, error: Option<&TenancyError>) {
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
-        if tenant.loading.is_empty() {
-            return;
-        }
-        match (&tenant.snapshot, error) {
-            (Some(snapshot), _) => {
-                for reply in tenant.loading.drain(..) {
-                    let _ = reply.send(Ok(Arc::clone(snapshot)));
-                }
-            }
-            (None, Some(error)) if tenant.lane.is_empty() => {
-                for reply in tenant.loading.drain(..) {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-            (None, None) if tenant.lane.is_empty() => tenant.lane.push_back((Work::Reconcile, None)),
-            (None, _) => {}
-        }
     }
 
     pub(super) fn forget_if_empty(&mut self, id: &TenantId) {
@@ -462,9 +423,7 @@ impl Supervisor {
                         let _ = waiting.send(Err(TenancyError::ShuttingDown));
                     }
                 }
-                for waiting in tenant.loading.drain(..) {
-                    let _ = waiting.send(Err(TenancyError::ShuttingDown));
-                }
+                tenant.loading.drain(..).for_each(|waiting| waiting.refuse(TenancyError::ShuttingDown));
             }
             self.withdraw(&id);
         }

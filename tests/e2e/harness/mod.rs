@@ -8,6 +8,7 @@ mod host;
 mod mail_sink;
 mod module_file;
 mod site;
+mod stream;
 mod wait;
 
 pub(crate) use artifacts::artifacts;
@@ -17,4 +18,5 @@ pub(crate) use host::{Host, Setup};
 pub(crate) use mail_sink::{MailSink, Manner};
 pub(crate) use module_file::{NewModule, with_section};
 pub(crate) use site::Site;
+pub(crate) use stream::Events;
 pub(crate) use wait::{LONG, until, until_some};
