@@ -60,6 +60,8 @@ mod loader_unload;
 mod mutations;
 /// Clients ask for flags by OpenFeature's protocol.
 mod ofrep;
+/// OpenFeature's own clients ask for flags.
+mod ofrep_clients;
 /// Clients are told when to ask for flags again.
 mod ofrep_events;
 /// Clients prove their tenant with keys.

@@ -1,5 +1,6 @@
 //! Runs every test there is, and tells what was tested, what was skipped and what was left running.
 
+mod clients;
 mod leftovers;
 mod output;
 
@@ -89,6 +90,7 @@ fn conclude(report: &Report, skips: Skips) -> ExitCode {
 fn cargo_test(workspace: &Workspace, filter: Option<&str>) -> Result<Report> {
     let mut command = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
     command.args(filter);
+    command.envs(clients::prepare(workspace, filter));
     // A test that passes says `SKIPPED: ...` on its own stdout, which is thrown away without this.
     command.args(["--", "--show-output"]);
     let name = shown(&command);
