@@ -183,6 +183,29 @@ fn a_configuration_is_checked_without_starting_a_host() {
 }
 
 #[test]
+fn keys_are_made_listed_and_revoked() {
+    let host = Setup::new().start();
+    host.tenant("acme", &[]);
+    let made = host.tenon(&["keys", "create", "acme", "--name", "shop"]).succeeds();
+    let key = made.stdout.strip_suffix('\n').unwrap();
+    assert!(key.starts_with("tenon_") && !key.contains(char::is_whitespace), "the key alone is data: {made:?}");
+    let id = key.split('.').nth(1).unwrap();
+    assert!(made.stderr.contains(id) && !made.stderr.contains(key), "{made:?}");
+    let listed = host.tenon(&["keys", "list", "acme"]).succeeds().stdout;
+    assert!(listed.lines().nth(1).unwrap().starts_with(&format!("{id}  shop  flags:read  ")), "{listed}");
+    let json = host.json(&["keys", "list", "acme"]);
+    assert_eq!((&json["keys"][0]["id"], &json["keys"][0]["createdBy"]), (&id.into(), &"admin".into()));
+    let text = "`scopes`: there are `flags:read`, not \"all\"";
+    host.tenon(&["keys", "create", "acme", "--name", "x", "--scope", "all"]).refuses(2, "REQUEST_INVALID", text);
+    host.tenon(&["keys", "revoke", "acme", id]).succeeds();
+    let text = format!("API key not found: {id}");
+    host.tenon(&["keys", "revoke", "acme", id]).refuses(3, "API_KEY_NOT_FOUND", &text);
+    let ran = host.tenon(&["keys", "list", "acme"]).succeeds();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "the tenant has no keys\n"));
+    host.stop();
+}
+
+#[test]
 fn dev_mode_is_for_loopback_alone() {
     for (listen, admin) in [("0.0.0.0:0", "127.0.0.1:0"), ("127.0.0.1:0", "[::]:0")] {
         let setup = Setup::new();

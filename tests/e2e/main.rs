@@ -60,10 +60,19 @@ mod loader_unload;
 mod mutations;
 /// Clients ask for flags by OpenFeature's protocol.
 mod ofrep;
+/// OpenFeature's own clients ask for flags.
+mod ofrep_clients;
+/// Clients are told when to ask for flags again.
+mod ofrep_events;
+/// Clients prove their tenant with keys.
+mod ofrep_keys;
 /// Modules call hosts outside.
 mod outbound;
 /// Who may say for whom a request is.
 mod proxies;
+/// Servers of stores are killed and come back.
+mod servers;
+mod several_hosts;
 /// A tenant's settings for a module.
 mod settings;
 /// Files are replaced under load, and every answer is checked.

@@ -37,6 +37,7 @@ fn definitions() -> Value {
         "flags": {
             "staff": { "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": staff, "metadata": { "owner": "ann" } },
             "plain": { "state": "ENABLED", "variants": { "big": { "rows": 50 } }, "defaultVariant": "big" },
+            "a/b": { "state": "ENABLED", "variants": variants, "defaultVariant": "on" },
             "killed": { "state": "DISABLED", "variants": variants, "defaultVariant": "on" },
             "open": { "state": "ENABLED", "variants": variants },
             "half": { "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": { "fractional": [["on", 1], ["off", 1]] } },
@@ -116,9 +117,11 @@ fn one_flag_is_what_it_is_for_this_user() {
         "key": "plain", "value": { "rows": 50 }, "variant": "big", "reason": "STATIC", "metadata": definition(json!({})),
     });
     assert_eq!(one(&host, "plain", ann()).expect(200), expected);
-    let off = json!({ "key": "killed", "reason": "DISABLED", "metadata": definition(json!({})) });
+    let off =
+        json!({ "key": "killed", "reason": "DISABLED", "variant": "definition", "metadata": definition(json!({})) });
     assert_eq!(one(&host, "killed", ann()).expect(200), off);
-    let open = json!({ "key": "open", "reason": "DEFAULT", "metadata": definition(json!({})) });
+    let open =
+        json!({ "key": "open", "reason": "DEFAULT", "variant": "definition", "metadata": definition(json!({})) });
     assert_eq!(one(&host, "open", ann()).expect(200), open, "the client's own default holds");
     let set = json!({ "key": "rows", "value": 20, "variant": "tenant", "reason": "STATIC", "metadata": { "tenon.source": "tenant" } });
     assert_eq!(one(&host, "rows", ann()).expect(200), set);
@@ -135,6 +138,10 @@ fn one_flag_is_what_it_is_for_this_user() {
     assert_eq!(one(&host, "mine", json!({ "tenantId": "other" })).expect(200)["value"], true);
     let lies = ask(&host, "other", &format!("{FLAGS}/mine")).json(&json!({ "context": { "tenantId": "acme" } })).send();
     assert_eq!(lies.expect(200)["value"], false);
+    // Some clients escape a slash, and some don't.
+    for key in ["a/b", "a%2Fb"] {
+        assert_eq!(one(&host, key, ann()).expect(200)["key"], "a/b");
+    }
     // No context, and no body at all.
     assert_eq!(ask(&host, "acme", &format!("{FLAGS}/plain")).json(&json!({})).send().status, 200);
     assert_eq!(ask(&host, "acme", &format!("{FLAGS}/pl%61in")).send().status, 200);
@@ -148,7 +155,7 @@ fn all_flags_come_with_an_etag_of_tenant_context_and_values() {
     let answer = all(&host, "acme", ann(), "");
     let flags = answer.expect(200);
     let keys: Vec<&str> = flags["flags"].as_array().unwrap().iter().map(|flag| flag["key"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["broken", "half", "killed", "lit", "mine", "open", "plain", "staff"]);
+    assert_eq!(keys, ["a/b", "broken", "half", "killed", "lit", "mine", "open", "plain", "staff"]);
     assert_eq!((&of(&flags, "staff")["value"], &flags["metadata"]), (&json!(true), &json!({ "flagSetId": "web" })));
     let details = "The rule of the flag names none of its variants";
     assert_eq!(of(&flags, "broken"), json!({ "key": "broken", "errorCode": "GENERAL", "errorDetails": details }));

@@ -114,6 +114,11 @@ impl Workspace {
         &self.root
     }
 
+    /// Where everything goes that is made.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Where cargo puts what this profile builds.
     pub(crate) fn built(&self, profile: Profile) -> PathBuf {
         self.target.join(profile.folder())

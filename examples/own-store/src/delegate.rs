@@ -1,10 +1,10 @@
-//! Events, wake-ups and marks are the embedded store's, all of them.
+//! Events, wake-ups, marks and flag definitions are the embedded store's, all of them.
 
 use tenon_host::{
     names::{ModuleName, TenantId},
     stores::{
-        Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentWrite, Mark, Marks,
-        ModelFields, NewEvent, Setback, StoreFuture,
+        Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentWrite, FlagSets, Mark,
+        Marks, ModelFields, NewEvent, Setback, StoreFuture, StoredDefinitions,
     },
 };
 
@@ -80,6 +80,16 @@ impl Deliveries for JournaledStore {
 
     fn backlog(&self) -> StoreFuture<'_, Backlog> {
         self.inner.backlog()
+    }
+}
+
+impl FlagSets for JournaledStore {
+    fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        self.inner.definitions()
+    }
+
+    fn put_definitions(&self, text: Option<String>, expected: u64) -> StoreFuture<'_, u64> {
+        self.inner.put_definitions(text, expected)
     }
 }
 

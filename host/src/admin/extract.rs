@@ -59,7 +59,8 @@ impl IfMatch {
     }
 }
 
-async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Refusal> {
+/// A part of the path, as it stands.
+pub(super) async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Refusal> {
     let unreadable = || Problem::request_invalid("The path is not UTF-8");
     let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| unreadable())?;
     let found = params.iter().find(|(found, _)| *found == name);

@@ -117,7 +117,7 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
     });
     let mut checks = vec![
         check("host", ready, word.to_owned()),
-        check("store", status.store.available, status.store.reason.clone().unwrap_or_else(|| "answers".to_owned())),
+        check("store", status.store.available && status.store.behind_seconds.is_none(), status.store.told()),
         check("plugins", status.rejected.is_empty(), listed("rejected files", rejected)),
         check("modules", status.blocked.is_empty(), listed("blocked versions", blocked.collect())),
         check("tenants", status.failing_total == 0, listed("failing modules", failing.collect())),

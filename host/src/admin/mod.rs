@@ -22,8 +22,10 @@ mod reload;
 mod change_wire;
 mod enabling;
 mod flags;
+mod keys;
 mod tenants;
 mod tenants_wire;
+mod tiers;
 
 mod census;
 mod health;

@@ -6,9 +6,9 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    cors, dead_letters, doors, enabling, flags, health, marks, modules, openapi, order, reload, settings,
+    cors, dead_letters, doors, enabling, flags, health, keys, marks, modules, openapi, order, reload, settings,
     state::{Admin, AdminState, Shared},
-    stats, status, tenants,
+    stats, status, tenants, tiers,
 };
 
 /// The most bytes of a request's body: far above what any request here needs.
@@ -34,12 +34,16 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::show, tenants::rename, tenants::delete))
         .routes(routes!(tenants::load))
+        .routes(routes!(tiers::invalidate_all))
+        .routes(routes!(tiers::invalidate))
         .routes(routes!(tenants::suspend))
         .routes(routes!(tenants::resume))
         .routes(routes!(cors::show, cors::set, cors::delete))
         .routes(routes!(enabling::enable, enabling::disable))
         .routes(routes!(flags::list, flags::change))
         .routes(routes!(flags::show))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(settings::show, settings::replace, settings::merge, settings::delete))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::retry))

@@ -11,9 +11,9 @@ use super::{
     dead_letters::DeadLetterItem,
     marks::MarkItem,
     modules_wire::{LeavingItem, RejectedItem},
-    refusal::chain,
     state::{Admin, DefinitionsFile, Shared},
     stats::ModuleStats,
+    tiers::{MemoryItem, StoreItem},
 };
 use crate::{flags::Definitions, loader::Stuck, tenancy::ModuleState};
 
@@ -41,6 +41,8 @@ pub(super) struct Status {
     /// Names in the registry.
     pub(super) modules: usize,
     pub(super) tenants_in_memory: usize,
+    /// What they take, and how often they were there.
+    pub(super) memory: MemoryItem,
     pub(super) instances: usize,
     pub(super) libraries: usize,
     /// Whether libraries can be unloaded here; where not, each stays mapped once it was opened.
@@ -70,14 +72,6 @@ pub(super) struct Status {
     pub(super) stuck: Vec<StuckItem>,
     /// Libraries that are out of use and still mapped.
     pub(super) resident: Vec<ResidentItem>,
-}
-
-/// Whether the store answers.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StoreItem {
-    pub(super) available: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
 }
 
 /// The file that defines flags for all tenants.
@@ -181,11 +175,7 @@ pub(super) async fn status(State(admin): State<Shared>) -> Json<Status> {
 
 /// Everything, now.
 pub(super) async fn look(admin: &Admin) -> Status {
-    let store = match tokio::time::timeout(STORE_WAIT, admin.store.ping()).await {
-        Ok(Ok(())) => StoreItem { available: true, reason: None },
-        Ok(Err(error)) => StoreItem { available: false, reason: Some(chain(&error)) },
-        Err(_) => StoreItem { available: false, reason: Some(format!("no answer within {STORE_WAIT:?}")) },
-    };
+    let store = StoreItem::look(admin, STORE_WAIT).await;
     let (catalog, figures, report) = (admin.tenancy.catalog(), admin.tenancy.stats(), admin.loader.report());
     let blocked = catalog.problems().into_iter().map(|problem| BlockedItem {
         module: problem.candidate.name.to_string(),
@@ -207,6 +197,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         store,
         modules: catalog.names().count(),
         tenants_in_memory: figures.tenants,
+        memory: MemoryItem::new(&admin.tenancy.memory()),
         instances: figures.instances,
         libraries: report.mapped(),
         can_unload: report.interposed,

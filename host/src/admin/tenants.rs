@@ -197,7 +197,7 @@ async fn apply(admin: &Admin, id: &TenantId, change: Change, if_match: IfMatch) 
 }
 
 /// A name that can be shown in a line.
-fn checked_name(name: &str) -> Result<String, Problem> {
+pub(super) fn checked_name(name: &str) -> Result<String, Problem> {
     let length = name.chars().count();
     if name.trim().is_empty() || length > NAME_CHARACTERS || name.chars().any(char::is_control) {
         let why = format!("`name` must have 1 to {NAME_CHARACTERS} characters, none of them a control character");

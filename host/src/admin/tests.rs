@@ -29,6 +29,7 @@ async fn every_documented_operation_is_answered_as_documented() {
             .replace("{tenant}", "acme")
             .replace("{module}", "tasks")
             .replace("{flag}", "export")
+            .replace("{key}", "7")
             .replace("{id}", "7");
         for (method, operation) in [
             ("GET", &item.get),
@@ -44,6 +45,7 @@ async fn every_documented_operation_is_answered_as_documented() {
                 ("POST", "/admin/v1/tenants") => json!({ "id": "other" }),
                 ("POST", "/admin/v1/modules/order") => json!({ "names": ["tasks", "hr-core"] }),
                 ("PATCH", "/admin/v1/tenants/acme") => json!({ "name": "Acme" }),
+                ("POST", "/admin/v1/tenants/acme/keys") => json!({ "name": "shop", "scopes": ["flags:read"] }),
                 ("PUT", "/admin/v1/tenants/acme/cors") => json!({ "origins": ["https://app.example"] }),
                 ("PUT", _) => json!({ "dryRun": true, "withDependencies": true }),
                 _ => json!({}),
@@ -54,7 +56,7 @@ async fn every_documented_operation_is_answered_as_documented() {
             // Nothing can be disabled here, and nobody has said that the host is ready.
             let expected: &[u16] = match operation.operation_id.as_deref() {
                 Some("disableModule") => &[403],
-                Some("showFlag" | "retryDeadLetter" | "discardDeadLetter") => &[404],
+                Some("showFlag" | "retryDeadLetter" | "discardDeadLetter" | "revokeKey") => &[404],
                 // There is one version of it.
                 Some("rollBack") => &[409],
                 Some("readyz") => &[503],
@@ -73,7 +75,7 @@ async fn every_documented_operation_is_answered_as_documented() {
             }
         }
     }
-    assert_eq!(count, 37);
+    assert_eq!(count, 42);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,6 +318,59 @@ async fn flags_are_set_and_taken_back() {
         let (status, code, _) = desk.give("PATCH", flags, body).await.refusal();
         assert_eq!((status, &*code), (422, "FLAG_INVALID"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_made_shown_once_and_revoked() {
+    let desk = Desk::new(false);
+    desk.stored("acme", &["hr-core"]).await;
+    let keys = "/admin/v1/tenants/acme/keys";
+    let wish = json!({ "name": "shop", "scopes": ["flags:read", "flags:read"], "expiresAt": "2999-01-01T00:00:00Z" });
+    let made = desk.give("POST", keys, wish.clone()).await;
+    assert_eq!((made.status.as_u16(), made.header("etag"), made.header("cache-control")), (201, "\"2\"", "no-store"));
+    let body = made.json();
+    let (id, key) = (body["id"].as_str().unwrap(), body["key"].as_str().unwrap());
+    assert_eq!(made.header("location"), format!("{keys}/{id}"));
+    assert!(key.starts_with("tenon_") && key.contains(id), "{key}");
+    let listed = desk.ask("GET", keys).await;
+    let item = &listed.json()["keys"][0];
+    assert_eq!(
+        (&item["name"], &item["scopes"], &item["expired"]),
+        (&json!("shop"), &json!(["flags:read"]), &json!(false))
+    );
+    assert_eq!((&item["createdBy"], &item["expiresAt"]), (&json!("admin"), &json!("2999-01-01T00:00:00Z")));
+    let stored = desk.store.tenant(&"acme".parse().unwrap()).await.unwrap().unwrap();
+    let hash = stored.api_keys[0].hash.to_string();
+    for shown in [listed.text(), made.text(), desk.ask("GET", "/admin/v1/tenants/acme").await.text()] {
+        assert!(!shown.contains(&hash) && !shown.contains("hash"), "{shown}");
+    }
+    assert!(!listed.text().contains(key.rsplit('.').next().unwrap()));
+    for (field, value) in [
+        ("name", json!(" ")),
+        ("scopes", json!([])),
+        ("scopes", json!(["flags:write"])),
+        ("expiresAt", json!("2001-01-01T00:00:00Z")),
+        ("expiresAt", json!("soon")),
+        ("hash", json!("00")),
+    ] {
+        let mut wrong = wish.clone();
+        wrong[field] = value;
+        let (status, code, text) = desk.give("POST", keys, wrong).await.refusal();
+        assert_eq!((status, &*code), (400, "REQUEST_INVALID"), "{text}");
+    }
+    let stale = desk.send(desk.request("POST", keys).header("if-match", "\"1\""), wish.to_string()).await;
+    assert_eq!(stale.refusal().1, "PRECONDITION_FAILED");
+    let revoked = desk.ask("DELETE", &format!("{keys}/{id}")).await;
+    // What runs is as it was.
+    let plan = json!({ "start": [], "keep": ["hr-core"], "offer": [], "drain": [] });
+    assert_eq!((&revoked.json()["revision"], &revoked.json()["plan"]), (&json!(3), &plan));
+    let again = desk.ask("DELETE", &format!("{keys}/{id}")).await.refusal();
+    assert_eq!(again, refused(404, "API_KEY_NOT_FOUND", &format!("API key not found: {id}")));
+    for _ in 0..100 {
+        assert_eq!(desk.give("POST", keys, wish.clone()).await.status, 201);
+    }
+    let text = "The tenant has 100 API keys: revoke one before another is made";
+    assert_eq!(desk.give("POST", keys, wish).await.refusal(), refused(409, "TOO_MANY_API_KEYS", text));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,9 @@ use super::{
     containment::Containment,
     definitions::{DefinitionsKeeper, FirstLook},
     host::{Host, Parts},
+    ofrep::ofrep_settings,
     rescan::Rescanner,
+    stores::{self, Opened},
     threads::Background,
 };
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     names::ModuleName,
     outbound::{HttpClient, HttpClientError, KeyKeeper, KeyKeeperError, KeyTimes, Outside, OutsideSettings},
     settings::Secrets,
-    stores::{SqliteStore, Store, StoreError},
+    stores::{Store, StoreError, tiers::SharedCacheError},
     tenancy::{DeliverySettings, ModuleLimits, ReloadSettings, RetireTimes, Tenancy, TenancySettings},
     watch::{Watch, WatchMode, WatchSettings},
 };
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The admin token can't be read or made.
     #[error("the admin token can't be had")]
     AdminToken(#[from] AdminTokenError),
+    /// The key that signs tickets for change streams can't be read or made.
+    #[error("the key for tickets can't be had")]
+    TicketKey(#[source] AdminTokenError),
     /// TLS or the HTTP client for calls outside can't be had.
     #[error("calls outside can't be made")]
     Outbound(#[from] HttpClientError),
@@ -70,13 +75,16 @@ pub enum StartError {
         #[source]
         source: DefinitionErrors,
     },
+    /// The address of the shared cache is none.
+    #[error(transparent)]
+    Cache(#[from] SharedCacheError),
     /// The plugins folder can't be read.
     #[error("the plugins folder can't be read")]
     Plugins(#[from] ScanError),
 }
 
 impl StartError {
-    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
@@ -190,13 +198,7 @@ impl HostBuilder {
             }
         };
         make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
-        let (store, sqlite): (Arc<dyn Store>, Option<Arc<SqliteStore>>) = match self.store {
-            Some(store) => (store, None),
-            None => {
-                let sqlite = Arc::new(SqliteStore::open(&config.data)?);
-                (Arc::clone(&sqlite) as Arc<dyn Store>, Some(sqlite))
-            }
-        };
+        let Opened { store, keep, is_own } = stores::open(&config, self.store)?;
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         let token_path = config.data.join("admin.token");
         let token = AdminToken::load_or_create(&token_path)?;
@@ -216,7 +218,7 @@ impl HostBuilder {
         let catalog = read_folder(&config.plugins)?;
         let limits = config.limits.clone();
         let tenancy = Tenancy::start(
-            tenancy_settings(&config, archive, self.sweep_every, self.safe),
+            tenancy_settings(&config, archive, is_own, self.sweep_every, self.safe),
             Arc::clone(&store),
             loader.clone(),
             catalog,
@@ -242,9 +244,7 @@ impl HostBuilder {
             Err(error) => {
                 // It would run on without anybody to end it, and keep the store open.
                 background.handle().block_on(tenancy.shutdown());
-                if let Some(sqlite) = sqlite {
-                    background.handle().block_on(sqlite.close());
-                }
+                keep.close(&background.handle());
                 return Err(error);
             }
         };
@@ -270,7 +270,7 @@ impl HostBuilder {
             definitions,
             background,
             containment,
-            sqlite,
+            keep,
             token_path,
         }))
     }
@@ -302,6 +302,7 @@ fn start_drivers(
         tenancy.clone(),
         verifier,
         DoorSettings {
+            ofrep: ofrep_settings(config)?,
             dev: config.dev,
             naming: naming(&config.tenant_source),
             proxies: TrustedProxies::new(config.proxies.trusted.clone()),
@@ -366,7 +367,13 @@ fn read_folder(folder: &Path) -> Result<Arc<Catalog>, StartError> {
     Ok(Arc::new(catalog))
 }
 
-fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Duration>, safe: bool) -> TenancySettings {
+fn tenancy_settings(
+    config: &Config,
+    archive: Archive,
+    is_own_store: bool,
+    sweep_every: Option<Duration>,
+    safe: bool,
+) -> TenancySettings {
     let Config { tenancy, deliveries, containment, reload, .. } = config;
     let share = |percent: usize| percent as f64 / 100.0;
     TenancySettings {
@@ -380,6 +387,10 @@ fn tenancy_settings(config: &Config, archive: Archive, sweep_every: Option<Durat
         idle: tenancy.idle_release,
         linger: tenancy.linger,
         sweep_every: sweep_every.unwrap_or(Duration::from_secs(1)),
+        // Nobody else writes to a store of one's own.
+        compare_every: if is_own_store { Duration::ZERO } else { config.compare_every },
+        memory_budget: tenancy.memory_budget,
+        definitions_in_store: config.flags.definitions.is_none(),
         retry_after: Duration::from_secs(1),
         start_concurrency: tenancy.start_concurrency,
         deliveries: DeliverySettings {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     builder::HostBuilder, containment::Containment, definitions::DefinitionsKeeper, flags::Flags, rescan::Rescanner,
-    service::TenantService, threads::Background,
+    service::TenantService, stores::Keep, threads::Background,
 };
 use crate::{
     admin::{AdminListener, Readiness},
@@ -19,7 +19,6 @@ use crate::{
     loader::{Loader, LoaderReport},
     names::ModuleName,
     outbound::KeyKeeper,
-    stores::SqliteStore,
     tenancy::{Tenancy, TenancyStats},
     watch::Watch,
 };
@@ -38,7 +37,7 @@ pub(super) struct Parts {
     pub(super) definitions: Option<DefinitionsKeeper>,
     pub(super) background: Background,
     pub(super) containment: Arc<Containment>,
-    pub(super) sqlite: Option<Arc<SqliteStore>>,
+    pub(super) keep: Keep,
     pub(super) token_path: PathBuf,
 }
 
@@ -177,6 +176,7 @@ impl Parts {
         self.readiness.leaving();
         drop(self.watch);
         let drain = self.config.tenancy.drain_deadline;
+        self.door.end_streams();
         drop(self.door);
         self.gateway.stop(drain);
         let handle = self.background.handle();
@@ -188,9 +188,7 @@ impl Parts {
             tracing::warn!("libraries were still mapped at the end");
         }
         self.admin.stop();
-        if let Some(sqlite) = self.sqlite {
-            handle.block_on(sqlite.close());
-        }
+        self.keep.close(&handle);
         self.background.stop();
     }
 }

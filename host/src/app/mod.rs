@@ -6,9 +6,11 @@ mod containment;
 mod definitions;
 mod flags;
 mod host;
+mod ofrep;
 mod rescan;
 mod serve;
 mod service;
+mod stores;
 mod threads;
 
 pub use builder::{HostBuilder, Listeners, StartError};

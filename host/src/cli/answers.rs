@@ -283,6 +283,11 @@ pub(super) struct LetGo {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Invalidated {
+    pub(super) tenants: usize,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Reloaded {
     pub(super) added: Vec<NamedVersion>,
     pub(super) replaced: Vec<NamedVersion>,
@@ -385,4 +390,30 @@ pub(super) struct Resident {
     pub(super) generation: u64,
     pub(super) reason: String,
     pub(super) bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct KeyList {
+    pub(super) keys: Vec<Key>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Key {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) scopes: Vec<String>,
+    #[serde(default)]
+    pub(super) created_at: Option<String>,
+    #[serde(default)]
+    pub(super) expires_at: Option<String>,
+    pub(super) expired: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MadeKey {
+    pub(super) tenant_id: String,
+    pub(super) id: String,
+    pub(super) key: String,
 }

@@ -8,6 +8,8 @@ use clap::{
 };
 use clap_complete::Shell;
 
+use crate::identity::FLAGS_READ;
+
 /// Where a host's operators' listener is unless configured.
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 
@@ -50,6 +52,13 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// API keys of a tenant, by which programs prove it.
+    Keys {
+        #[command(subcommand)]
+        what: Keys,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// What a tenant has set for a module.
     Settings {
         #[command(subcommand)]
@@ -64,6 +73,8 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Forget what is in memory of a tenant, or of all: it is read again from the store.
+    Invalidate(Invalidate),
     /// Read the plugins folder now; with a module, renew its library and every tenant's instance.
     Reload(Reload),
     /// Leave the version of a module that runs for the one that ran before it.
@@ -313,6 +324,40 @@ pub(super) enum Flags {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// List a tenant's keys, without their secrets.
+    List {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+    },
+    /// Make a key and print it, this once.
+    Create {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+        /// For people: which program has it.
+        #[arg(long)]
+        name: String,
+        /// What it may be used for; once for each.
+        #[arg(long = "scope", value_name = "SCOPE", default_value = FLAGS_READ)]
+        scopes: Vec<String>,
+        /// From when on it proves nothing, as in `2030-01-01T00:00:00Z`; else it does until it is revoked.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// Revoke a key.
+    Revoke {
+        /// The tenant's id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tenant: String,
+        /// The key's id, as `list` shows it.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum Settings {
     /// Print a tenant's settings for a module, without secrets.
     Get {
@@ -340,6 +385,15 @@ pub(super) enum Settings {
         /// Keys, as in `login.user`.
         keys: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Invalidate {
+    /// The tenant's id; all when it is left out.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(super) tenant: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ mod dead_letters;
 mod marks;
 mod enabling;
 mod flags;
+mod keys;
 mod modules;
 mod reload;
 mod report;

@@ -10,7 +10,7 @@ use super::{
     client::Client,
     dead_letters, enabling, exit,
     failure::Failure,
-    flags, marks, modules,
+    flags, keys, marks, modules,
     output::{Output, finish},
     reload, report, serve, settings, tenants,
 };
@@ -33,8 +33,12 @@ pub fn run() -> ExitCode {
         Command::Enable(enable) => ask(&enable.remote, |host, json| enabling::enable(host, json, &enable)),
         Command::Disable(disable) => ask(&disable.remote, |host, json| enabling::disable(host, json, &disable)),
         Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
+        Command::Keys { what, remote } => ask(&remote, |host, json| keys::run(host, json, what)),
         Command::Settings { what, remote } => ask(&remote, |host, json| settings::run(host, json, what)),
         Command::DeadLetters { what, remote } => ask(&remote, |host, json| dead_letters::run(host, json, what)),
+        Command::Invalidate(what) => {
+            ask(&what.remote, |host, json| tenants::invalidate(host, json, what.tenant.as_deref()))
+        }
         Command::Reload(what) => ask(&what.remote, |host, json| reload::reload(host, json, &what)),
         Command::Rollback(what) => ask(&what.remote, |host, json| marks::roll_back(host, json, &what)),
         Command::Quarantine { what, remote } => ask(&remote, |host, json| marks::run(host, json, what)),

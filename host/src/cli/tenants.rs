@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    answers::{Change, Tenant, TenantCors, TenantItem},
+    answers::{Change, Invalidated, Tenant, TenantCors, TenantItem},
     args::Tenants,
     client::{Client, segment},
     failure::Failure,
@@ -182,4 +182,17 @@ pub(super) fn show(tenant: &Tenant) -> String {
         text = format!("{text}\n{flags}");
     }
     text
+}
+
+/// Has a tenant, or all, read again.
+pub(super) fn invalidate(host: &Client, json: bool, tenant: Option<&str>) -> Result<Output, Failure> {
+    let path = tenant.map_or("/admin/v1/invalidate".to_owned(), |tenant| {
+        format!("/admin/v1/tenants/{}/invalidate", segment(tenant))
+    });
+    let answer = host.send(Method::POST, &path, None)?;
+    if json {
+        return Ok(Output::json(&answer));
+    }
+    let Invalidated { tenants } = host.view(&answer)?;
+    Ok(Output::text(format_args!("In memory, and read again: {tenants}\n")))
 }

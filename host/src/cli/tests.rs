@@ -60,6 +60,9 @@ fn every_documented_command_is_read() {
         "tenon flags get acme export",
         "tenon flags set acme export=true theme=dark",
         "tenon flags unset acme export",
+        "tenon keys list acme",
+        "tenon keys create acme --name shop --scope flags:read --expires 2030-01-01T00:00:00Z",
+        "tenon keys revoke acme 5f1c0a9e7b3d2468",
         "tenon reload",
         "tenon reload tasks",
         "tenon stats",
@@ -84,6 +87,7 @@ fn bad_usage_is_refused() {
         ("tenon enable acme", ErrorKind::MissingRequiredArgument),
         ("tenon enable acme tasks --isolation none", ErrorKind::InvalidValue),
         ("tenon flags set acme", ErrorKind::MissingRequiredArgument),
+        ("tenon keys create acme", ErrorKind::MissingRequiredArgument),
         ("tenon serve --listen here", ErrorKind::ValueValidation),
         ("tenon check", ErrorKind::MissingRequiredArgument),
     ] {

@@ -6,19 +6,23 @@
 mod auth;
 mod error;
 mod load;
+mod ofrep;
 mod read;
 mod rules;
 mod section;
 mod settings;
+mod store;
 mod value;
 
 pub use auth::{Auth, AuthJwks, AuthKey, ClaimNames, JwksSource, KeyAlgorithm};
 pub use error::{ConfigErrors, ConfigProblem, Place};
 pub use load::{Flags, Layers};
+pub use ofrep::Ofrep;
 pub use settings::{
     Config, Containment, Deliveries, FeatureFlags, Limits, Log, LogFormat, ModuleLimits, ModuleOverride, Outbound,
-    Proxies, Reload, Runtime, RuntimeMode, Secrets, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+    Proxies, Reload, Runtime, RuntimeMode, Secrets, Tenancy, TenantSource, Watch, WatchMode,
 };
+pub use store::{Cache, ServerUri, StoreKind};
 
 #[cfg(test)]
 mod tests;

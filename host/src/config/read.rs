@@ -7,11 +7,13 @@ use toml::de::DeTable;
 use super::{
     auth::{Auth, AuthJwks, AuthKey, JwksSource, KeyAlgorithm},
     error::ConfigProblem,
+    ofrep::Ofrep,
     section::{Notes, Section},
     settings::{
         Config, Containment, Deliveries, Limits, Log, LogFormat, ModuleOverride, Outbound, Reload, Runtime,
-        RuntimeMode, StoreKind, Tenancy, TenantSource, Watch, WatchMode,
+        RuntimeMode, Tenancy, TenantSource, Watch, WatchMode,
     },
+    store::{read_cache, read_store},
     value::{address, address_range, boolean, bytes, choice, count, duration, filter, path, tenant, text, web_address},
 };
 use crate::names::{ModuleName, TenantId};
@@ -44,7 +46,8 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.set("listen", &mut config.listen, address);
     top.set("admin-listen", &mut config.admin_listen, address);
     top.set("dev", &mut config.dev, boolean);
-    top.table("store", |store| store.set("kind", &mut config.store, choice(&[("sqlite", StoreKind::Sqlite)])));
+    top.table("store", |section| read_store(config, section, folder));
+    top.table("cache", |section| read_cache(&mut config.cache, section, folder));
     top.table("limits", |section| read_limits(&mut config.limits, section));
     top.table("auth", |section| read_auth(&mut config.auth, section, folder));
     top.table("tenant-source", |section| read_tenant_source(&mut config.tenant_source, section));
@@ -59,6 +62,7 @@ fn read_top(config: &mut Config, top: &mut Section<'_, '_>, folder: &Path) {
     top.table("flags", |section| {
         section.set("definitions", &mut config.flags.definitions, |value| path(folder)(value).map(Some));
     });
+    top.table("ofrep", |section| read_ofrep(&mut config.ofrep, section, folder));
     top.table("containment", |section| read_containment(&mut config.containment, section));
     top.table("runtime", |section| read_runtime(&mut config.runtime, section));
     top.table("watch", |section| read_watch(&mut config.watch, section));
@@ -196,6 +200,7 @@ fn read_tenancy(tenancy: &mut Tenancy, section: &mut Section<'_, '_>) {
     section.set("linger", &mut tenancy.linger, duration(Duration::ZERO, DAY));
     section.set("max-generations", &mut tenancy.max_generations, count(1, 700));
     section.set("initialize-deadline", &mut tenancy.initialize_deadline, duration(MS, HOUR));
+    section.set("memory-budget", &mut tenancy.memory_budget, bytes(1 << 16, 1 << 40));
     section.set("start-concurrency", &mut tenancy.start_concurrency, count(1, 1024));
 }
 
@@ -217,6 +222,14 @@ fn read_reload(reload: &mut Reload, section: &mut Section<'_, '_>) {
     section.set("keep-versions", &mut reload.keep_versions, count(1, 100));
     section.set("panic-limit", &mut reload.panic_limit, count(0, 100_000));
     section.set("panic-window", &mut reload.panic_window, duration(SECOND, DAY));
+}
+
+fn read_ofrep(ofrep: &mut Ofrep, section: &mut Section<'_, '_>, folder: &Path) {
+    section.set("concurrency", &mut ofrep.concurrency, count(1, MOST_CONCURRENCY));
+    section.set("event-streams", &mut ofrep.event_streams, count(0, MOST_CONCURRENCY));
+    section.set("heartbeat", &mut ofrep.heartbeat, duration(100 * MS, HOUR));
+    section.set("ticket-life", &mut ofrep.ticket_life, duration(10 * SECOND, DAY));
+    section.set("ticket-key-file", &mut ofrep.ticket_key_file, |value| path(folder)(value).map(Some));
 }
 
 fn read_containment(containment: &mut Containment, section: &mut Section<'_, '_>) {

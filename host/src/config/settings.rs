@@ -10,7 +10,11 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::auth::Auth;
+use super::{
+    auth::Auth,
+    ofrep::Ofrep,
+    store::{Cache, StoreKind},
+};
 use crate::names::ModuleName;
 
 /// The whole configuration. `Config::default()` is what a host without a file, environment and flags gets.
@@ -30,6 +34,11 @@ pub struct Config {
     pub dev: bool,
     /// `[store]`.
     pub store: StoreKind,
+    /// `compare-every` of `[store]`: how often the tenants in memory are compared with a store that others write too;
+    /// zero: only after a time in which changes may have been missed. The embedded store is this host's alone.
+    pub compare_every: Duration,
+    /// `[cache]`.
+    pub cache: Cache,
     /// `[limits]`.
     pub limits: Limits,
     /// `[auth]`.
@@ -50,6 +59,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// `[flags]`.
     pub flags: FeatureFlags,
+    /// `[ofrep]`.
+    pub ofrep: Ofrep,
     /// `[containment]`.
     pub containment: Containment,
     /// `[runtime]`.
@@ -58,14 +69,6 @@ pub struct Config {
     pub watch: Watch,
     /// `[log]`.
     pub log: Log,
-}
-
-/// Where tenants and documents are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StoreKind {
-    /// A SQLite file in the data folder.
-    #[default]
-    Sqlite,
 }
 
 /// What a request, a connection and a tenant's module may use.
@@ -142,6 +145,8 @@ pub struct Tenancy {
     pub initialize_deadline: Duration,
     /// How many instances may be in `initialize` at once.
     pub start_concurrency: usize,
+    /// About how many bytes of memory tenants may take beside what runs for them; those that are least in use make room.
+    pub memory_budget: usize,
 }
 
 /// How events and wake-ups reach modules.
@@ -348,6 +353,8 @@ impl Default for Config {
             admin_listen: (Ipv4Addr::LOCALHOST, 8081).into(),
             dev: false,
             store: StoreKind::default(),
+            compare_every: Duration::from_secs(2),
+            cache: Cache::default(),
             limits: Limits::default(),
             auth: Auth::default(),
             tenant_source: TenantSource::default(),
@@ -358,6 +365,7 @@ impl Default for Config {
             outbound: Outbound::default(),
             secrets: Secrets::default(),
             flags: FeatureFlags::default(),
+            ofrep: Ofrep::default(),
             containment: Containment::default(),
             runtime: Runtime::default(),
             watch: Watch::default(),
@@ -396,6 +404,8 @@ impl Default for Tenancy {
             max_generations: 256,
             initialize_deadline: Duration::from_secs(10),
             start_concurrency: 8,
+            // A guess: a few hundred thousand tenants.
+            memory_budget: 256 << 20,
         }
     }
 }

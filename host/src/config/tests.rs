@@ -5,6 +5,8 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 use super::*;
 
 mod auth;
+mod ofrep;
+mod store;
 
 fn load(text: &str, env: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -62,6 +64,9 @@ fn every_key_of_the_file_is_read() {
         dev = false
         [store]
         kind = "sqlite"
+        compare-every = "3s"
+        [cache]
+        lifetime = "60s"
         [limits]
         body-bytes = "64 KiB"
         deadline = "500ms"
@@ -163,6 +168,12 @@ fn every_key_of_the_file_is_read() {
         admin_listen: [::1]:0,
         dev: false,
         store: Sqlite,
+        compare_every: 3s,
+        cache: Cache {
+            uri: None,
+            lifetime: 60s,
+            prefix: "tenon:",
+        },
         limits: Limits {
             general: ModuleLimits {
                 body_bytes: 65536,
@@ -264,6 +275,7 @@ fn every_key_of_the_file_is_read() {
             max_generations: 700,
             initialize_deadline: 2s,
             start_concurrency: 2,
+            memory_budget: 268435456,
         },
         deliveries: Deliveries {
             claim: 30s,
@@ -301,6 +313,13 @@ fn every_key_of_the_file_is_read() {
             definitions: Some(
                 "/etc/tenon/flags.json",
             ),
+        },
+        ofrep: Ofrep {
+            concurrency: 256,
+            event_streams: 1000,
+            heartbeat: 20s,
+            ticket_life: 900s,
+            ticket_key_file: None,
         },
         containment: Containment {
             stuck_limit: 5,
@@ -365,7 +384,7 @@ tenant = "../etc"
     hint: did you mean `admin-listen`?
     /tenon.toml:3:7: `dev`: must be `true` or `false`, found "yes"
     /tenon.toml:4:1: unknown key `frobnicate`
-    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `flags`, `containment`, `runtime`, `watch`, `log`
+    hint: known here: `plugins`, `data`, `listen`, `admin-listen`, `dev`, `store`, `cache`, `limits`, `auth`, `tenant-source`, `proxies`, `tenancy`, `deliveries`, `reload`, `outbound`, `secrets`, `flags`, `ofrep`, `containment`, `runtime`, `watch`, `log`
     /tenon.toml:6:12: `limits.deadline`: must be a duration, as in "50ms", "30s" or "10m", found 30
     /tenon.toml:7:15: `limits.concurrency`: must be 1 to 1000000, found 0
     /tenon.toml:8:14: `limits.body-bytes`: must be a number of bytes, as in `65536` or "2MiB", found "2MB"

@@ -221,7 +221,7 @@ impl FlagSet {
         let mut hash = Sha256::new();
         hash.update(tenant.as_str());
         hash.update([0]);
-        hash.update(self.digest.get_or_init(|| self.make_digest()));
+        hash.update(self.digest());
         if self.definitions.reads_time() {
             hash.update((context.unix_seconds() / 60).to_le_bytes());
         }
@@ -231,6 +231,12 @@ impl FlagSet {
             let _ = write!(text, "{byte:02x}");
             text
         })
+    }
+
+    /// Stands for all that is set, defined and declared here, for whomever it is: another value anywhere or another rule
+    /// make another one. The same on every host.
+    pub fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| self.make_digest())
     }
 
     /// Whether the tenant may set this value: where an enabled module declares the flag as a boolean, it must

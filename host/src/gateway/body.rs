@@ -12,7 +12,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::connection::{Cutter, Watched};
+use super::{
+    connection::{Cutter, Watched},
+    ofrep::EventPieces,
+};
 use crate::{loader::ReplyStream, tenancy::Lease};
 
 /// The body of an answer.
@@ -31,6 +34,8 @@ pub enum AnswerBody {
         /// Has the connection break off too, should nobody ask for the next piece.
         watched: Option<Watched>,
     },
+    /// News of flags, until the client goes.
+    Events(EventPieces),
 }
 
 /// The notice that a stream is to break off.
@@ -79,6 +84,13 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         match this {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(pieces) => {
+                let next = std::task::ready!(pieces.poll(cx));
+                if next.is_none() {
+                    *this = Self::EMPTY;
+                }
+                Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
+            }
             Self::Stream { pieces, cut, .. } => {
                 if cut.0.as_mut().poll(cx).is_ready() {
                     tracing::warn!("a streamed answer was cut, as its instance leaves");
@@ -107,7 +119,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream { .. } => SizeHint::default(),
+            Self::Stream { .. } | Self::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header, request::Parts};
 use http_body::Body;
+use tokio::sync::Semaphore;
 
 use super::{
     admission::{Admitted, Asked, Unanswered, admit},
@@ -13,7 +14,7 @@ use super::{
     cors::{self, CrossOrigin},
     guards,
     naming::TenantNaming,
-    ofrep,
+    ofrep::{self, OfrepSettings},
     proxies::TrustedProxies,
     respond,
 };
@@ -35,6 +36,8 @@ pub struct DoorSettings {
     pub naming: TenantNaming,
     /// Whose `X-Forwarded-*` is believed.
     pub proxies: TrustedProxies,
+    /// How clients are served that ask for flags.
+    pub ofrep: OfrepSettings,
 }
 
 /// Answers requests. Shared by all listeners.
@@ -42,6 +45,8 @@ pub struct Door {
     pub(super) tenancy: Tenancy,
     verifier: Arc<Verifier>,
     pub(super) settings: DoorSettings,
+    /// One permit for each tenant that may be read before anything is proved.
+    pub(super) unproved_reads: Semaphore,
     /// The tenancy holds it weakly.
     _calls: Arc<ModuleCalls>,
 }
@@ -57,7 +62,14 @@ impl Door {
     pub fn new(tenancy: Tenancy, verifier: Arc<Verifier>, settings: DoorSettings) -> Self {
         let calls = Arc::new(ModuleCalls::new(tenancy.clone()));
         tenancy.calls_through(&calls);
-        Self { tenancy, verifier, settings, _calls: calls }
+        let unproved_reads = Semaphore::new(ofrep::UNPROVED_READS);
+        Self { tenancy, verifier, settings, unproved_reads, _calls: calls }
+    }
+
+    /// Ends what would never end by itself: the streams of those who wait for changes of flags. They come back, to another
+    /// host or later.
+    pub fn end_streams(&self) {
+        self.tenancy.end_listening();
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer too. `peer` is who sent it over TCP; where that
@@ -82,7 +94,7 @@ impl Door {
         let answered = match page.as_mut().and_then(CrossOrigin::preflight) {
             Some(answered) => answered,
             None if ofrep::is_meant(self.settings.naming.path(&parts.uri)) => {
-                Ok(self.evaluate(host, &parts, body, id).await)
+                Ok(self.evaluate(host, &parts, body, id, page.is_some()).await)
             }
             None => self.respond(host, parts, body, id, Arc::clone(&text)).await,
         };
@@ -92,6 +104,9 @@ impl Door {
         }
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(respond::REQUEST_ID, value);
+        }
+        if let Some(seconds) = self.tenancy.seconds_behind() {
+            response.headers_mut().insert(respond::STALE, HeaderValue::from(seconds));
         }
         response
     }
@@ -171,13 +186,19 @@ impl Door {
         id: RequestId,
     ) -> Result<Option<Arc<Caller>>, Problem> {
         let proved = guards::caller(&self.verifier, headers, id)?;
+        self.check_local(headers, forwarded_host)?;
         if !self.settings.dev {
             return Ok(proved);
         }
-        if !is_local(headers, forwarded_host) {
+        Ok(proved.or_else(|| dev_caller(headers).map(Arc::new)))
+    }
+
+    /// In dev mode only this machine is served.
+    pub(super) fn check_local(&self, headers: &HeaderMap, forwarded_host: Option<&str>) -> Result<(), Problem> {
+        if self.settings.dev && !is_local(headers, forwarded_host) {
             return Err(Problem::forbidden("With --dev only requests to loopback hosts are served"));
         }
-        Ok(proved.or_else(|| dev_caller(headers).map(Arc::new)))
+        Ok(())
     }
 
     /// What the tenant that a request names without a token says about the page it comes from.

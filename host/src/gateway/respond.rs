@@ -14,6 +14,9 @@ use crate::{
 /// Under which the log tells more.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// On every answer while the store can't be reached: for how many seconds what the host knows may have been behind it.
+pub(super) const STALE: HeaderName = HeaderName::from_static("x-tenon-stale");
+
 /// Sends a problem.
 pub(super) fn problem(problem: &Problem, id: RequestId) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(Bytes::from(problem.to_body(id.uuid()))));

@@ -11,6 +11,12 @@ pub enum IdentityError {
     /// The `Authorization` header is not one `Bearer` token.
     #[error("the authorization header is not `Bearer TOKEN`, given once")]
     Header,
+    /// An API key that proves nothing.
+    #[error("the API key {0}")]
+    ApiKey(&'static str),
+    /// A ticket that proves nothing.
+    #[error("the ticket {0}")]
+    Ticket(&'static str),
     /// Longer than any token should be.
     #[error("the token has {0} bytes")]
     TooLong(usize),

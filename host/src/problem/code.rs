@@ -70,6 +70,8 @@ codes! {
     FlagNotFound "FLAG_NOT_FOUND" 404 "No such flag";
     FlagInvalid "FLAG_INVALID" 422 "The flag's name or value is invalid";
     SettingsInvalid "SETTINGS_INVALID" 422 "The settings do not fit the module";
+    ApiKeyNotFound "API_KEY_NOT_FOUND" 404 "No such API key";
+    TooManyApiKeys "TOO_MANY_API_KEYS" 409 "The tenant has as many API keys as it may";
     DeadLetterNotFound "DEAD_LETTER_NOT_FOUND" 404 "No such dead letter";
     PreconditionFailed "PRECONDITION_FAILED" 412 "It was changed in the meantime";
     PreconditionRequired "PRECONDITION_REQUIRED" 428 "The request must say which revision it is based on";

@@ -55,6 +55,8 @@ fn one_of_each() -> Vec<Problem> {
         Problem::flag_not_found("bulk"),
         Problem::flag_invalid(&["`a b` is no flag name"]),
         Problem::settings_invalid(&tasks, &["/port: must be a number"]),
+        Problem::api_key_not_found("7"),
+        Problem::too_many_api_keys(100),
         Problem::dead_letter_not_found("7"),
         Problem::precondition_failed(17),
         Problem::precondition_required(),
@@ -106,6 +108,8 @@ fn each_code_has_its_status_and_text() {
     404 FLAG_NOT_FOUND Flag not found: bulk
     422 FLAG_INVALID Invalid flag: `a b` is no flag name
     422 SETTINGS_INVALID Invalid settings for tasks: /port: must be a number
+    404 API_KEY_NOT_FOUND API key not found: 7
+    409 TOO_MANY_API_KEYS The tenant has 100 API keys: revoke one before another is made
     404 DEAD_LETTER_NOT_FOUND Dead letter not found: 7
     412 PRECONDITION_FAILED It was changed in the meantime and has revision 17 now
     428 PRECONDITION_REQUIRED Send If-Match with the revision that was read

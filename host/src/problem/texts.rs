@@ -215,6 +215,19 @@ impl Problem {
         let text = format!("Too many requests at once for module {module}");
         Self::new(Code::TooManyRequests, text).with_retry_after(retry_after)
     }
+
+    /// [`Code::TooManyRequests`] where a tenant's flags are asked for.
+    pub fn too_many_flag_requests() -> Self {
+        let text = "Too many requests at once for the flags of this tenant";
+        Self::new(Code::TooManyRequests, text).with_retry_after(Duration::from_secs(1))
+    }
+
+    /// [`Code::TooManyRequests`] where changes of a tenant's flags are listened to. Streams stay open for long, so room for
+    /// another is not to be expected at once.
+    pub fn too_many_streams() -> Self {
+        let text = "Too many event streams at once for this tenant";
+        Self::new(Code::TooManyRequests, text).with_retry_after(Duration::from_secs(30))
+    }
 }
 
 /// About flags, revisions and the host itself.
@@ -234,6 +247,17 @@ impl Problem {
     pub fn settings_invalid<T: Display>(module: &ModuleName, problems: &[T]) -> Self {
         Self::new(Code::SettingsInvalid, format!("Invalid settings for {module}: {}", joined(problems, "; ")))
             .with_member("problems", texts(problems))
+    }
+
+    /// [`Code::ApiKeyNotFound`].
+    pub fn api_key_not_found(id: &str) -> Self {
+        Self::new(Code::ApiKeyNotFound, format!("API key not found: {}", shortened(id)))
+    }
+
+    /// [`Code::TooManyApiKeys`]; member `limit` is how many there may be.
+    pub fn too_many_api_keys(limit: usize) -> Self {
+        let text = format!("The tenant has {limit} API keys: revoke one before another is made");
+        Self::new(Code::TooManyApiKeys, text).with_member("limit", limit)
     }
 
     /// [`Code::DeadLetterNotFound`].

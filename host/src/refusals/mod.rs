@@ -7,7 +7,7 @@ use crate::{
     loader::{Failure, FailureKind},
     names::ModuleName,
     problem::Problem,
-    tenancy::TenancyError,
+    tenancy::{MAX_API_KEYS, TenancyError},
 };
 
 /// When to ask again where an instance is on its way, or leaving; a guess.
@@ -37,6 +37,8 @@ pub fn of_tenancy(error: &TenancyError) -> Problem {
         TenancyError::SettingsInvalid { module, problems } => Problem::settings_invalid(module, problems),
         TenancyError::NothingToGoBackTo(module) => Problem::nothing_to_go_back_to(module),
         TenancyError::FlagNotFound(flag) => Problem::flag_not_found(flag),
+        TenancyError::ApiKeyNotFound(id) => Problem::api_key_not_found(id),
+        TenancyError::TooManyApiKeys => Problem::too_many_api_keys(MAX_API_KEYS),
         TenancyError::StoreUnavailable(_) => Problem::store_unavailable(),
         TenancyError::ShuttingDown => Problem::shutting_down(),
     }

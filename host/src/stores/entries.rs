@@ -63,6 +63,17 @@ pub(super) fn searchable(fields: &ModelFields) -> Vec<&str> {
     all
 }
 
+/// Sorted, without repeats, and no field on both lists, so that equal fields look equal.
+pub(super) fn normal(fields: &ModelFields) -> ModelFields {
+    let ModelFields { mut unique, mut index } = fields.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    index.retain(|field| !unique.contains(field));
+    index.sort_unstable();
+    index.dedup();
+    ModelFields { unique, index }
+}
+
 /// Picks the wanted fields out of an object.
 struct Skim<'a>(&'a [&'a str]);
 

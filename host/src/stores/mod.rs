@@ -3,17 +3,23 @@
 //! One trait, [`Store`], and one list of contract tests that every implementation passes. A store knows
 //! nothing of what runs.
 
+mod api_key;
+mod change;
 mod cors;
+mod definitions;
 mod delivery;
 mod depth;
 mod document;
 mod entries;
 mod mark;
+mod mongo;
 mod query;
 mod question;
+mod reach;
 mod sqlite;
 mod tenant;
 mod tenant_json;
+pub mod tiers;
 mod value;
 
 #[cfg(any(test, feature = "store-contract"))]
@@ -22,14 +28,19 @@ pub mod contract;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use api_key::{ApiKey, KeyHash, NoKeyHash};
+pub use change::{ChangeListener, StoreChange};
 pub use cors::{Cors, Grant};
+pub use definitions::{FlagSets, StoredDefinitions};
 pub use delivery::{
     Backlog, Claim, ClaimRequest, DeadLetter, Delivered, Deliveries, Delivery, DocumentWrite, NewEvent, Setback,
 };
 pub use depth::{MAX_VALUE_DEPTH, depth};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use mark::{Mark, MarkKind, Marks};
+pub use mongo::{MongoSettings, MongoStore, Watching};
 pub use query::{FieldRange, Find, FindError, Scalar};
+pub use reach::Reach;
 pub use sqlite::{OpenError, SqliteStore};
 pub use tenant::{EnabledModule, Isolation, TenantDocument, TenantPage, TenantStatus};
 pub use tenant_json::{FieldProblem, TenantDocumentError};
@@ -125,9 +136,44 @@ fn is_document_id(id: &str) -> bool {
 /// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
 /// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
 /// 4096 bytes, else [`StoreError::ValueTooLong`].
-pub trait Store: Deliveries + Marks {
+pub trait Store: Deliveries + FlagSets + Marks {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;
+
+    /// A tenant as it is known nearby, which may be behind the truth: for the first look at it, and while the truth is
+    /// away. A store that is the truth itself has nothing nearer.
+    fn tenant_nearby<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
+        self.tenant(id)
+    }
+
+    /// The revisions of these tenants, in their order; `None` of one that is not there, 0 of one whose document can't be
+    /// understood. What is asked for all tenants in memory, again and again.
+    fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
+        Box::pin(async move {
+            let mut revisions = Vec::with_capacity(ids.len());
+            for id in ids {
+                revisions.push(match self.tenant(id).await {
+                    Ok(found) => found.map(|document| document.revision),
+                    Err(StoreError::Tenant(_)) => Some(0),
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(revisions)
+        })
+    }
+
+    /// Tells from now on what changes, by whomever; a store that can't tell says nothing. One listener: the last.
+    fn listen(&self, _listener: ChangeListener) {}
+
+    /// Whether the truth can be reached; `None` where this is the truth itself, and what was read is never behind it.
+    fn reach(&self) -> Option<Arc<Reach>> {
+        None
+    }
+
+    /// What was found where on the way to the truth; `None` where there is nothing before it.
+    fn tiers(&self) -> Option<tiers::TierFigures> {
+        None
+    }
 
     /// Tenants in bytewise order of their ids, those after `after`, at most `limit`. Those whose documents can't be
     /// understood are listed apart, and don't count.

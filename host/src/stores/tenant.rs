@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
-use super::{Cors, TenantDocumentError};
+use super::{ApiKey, Cors, TenantDocumentError};
 use crate::names::{ModuleName, TenantId};
 
 /// One tenant as stored. Fields that Tenon doesn't know are kept in `unknown` and written back.
@@ -27,6 +27,8 @@ pub struct TenantDocument {
     /// Which pages of other origins may read answers; `None`: the host says nothing about origins. In a box, as most
     /// tenants have none.
     pub cors: Option<Box<Cors>>,
+    /// By which programs prove the tenant, in the order in which they were made; ids are there once.
+    pub api_keys: Vec<ApiKey>,
     /// Grows by one with each write; 0 in a document that a foreign program wrote.
     pub revision: u64,
     /// Of the last write.

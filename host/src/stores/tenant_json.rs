@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use semver::VersionReq;
 use serde_json::{Map, Value};
 
-use super::{Cors, EnabledModule, Isolation, TenantDocument, TenantStatus};
+use super::{ApiKey, Cors, EnabledModule, Isolation, TenantDocument, TenantStatus, api_key::is_key_id};
 
 /// Why a JSON object is no tenant document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,9 @@ impl TenantDocument {
         if let Some(cors) = &self.cors {
             put(&mut json, "cors", cors.to_json());
         }
+        if !self.api_keys.is_empty() {
+            put(&mut json, "apiKeys", self.api_keys.iter().map(ApiKey::to_json).collect::<Vec<_>>());
+        }
         put(&mut json, "revision", self.revision);
         put_time(&mut json, "updatedAt", self.updated_at);
         json
@@ -81,6 +84,7 @@ impl TenantDocument {
             fields.refuse(&format!("settings.{module}"), "must be an object");
         }
         let cors = fields.cors();
+        let api_keys = fields.api_keys();
         let revision = fields.revision();
         let updated_at = fields.parsed("updatedAt");
         let mut problems = fields.problems;
@@ -93,6 +97,7 @@ impl TenantDocument {
                 feature_flags,
                 settings: settings.into_iter().collect(),
                 cors: cors.map(Box::new),
+                api_keys,
                 revision,
                 updated_at,
                 unknown: json,
@@ -123,16 +128,51 @@ impl EnabledModule {
 
     fn read(path: &str, mut json: Map<String, Value>, problems: &mut Vec<FieldProblem>) -> Option<Self> {
         let mut fields = Fields { path: format!("{path}."), json: &mut json, problems: Vec::new() };
-        let module = fields.parsed("moduleId");
-        if module.is_none() && fields.problems.is_empty() {
-            fields.refuse("moduleId", "is missing");
-        }
+        let module = fields.required("moduleId", Fields::parsed);
         let version = fields.parsed("version").unwrap_or(VersionReq::STAR);
         let isolation = fields.named("isolation").unwrap_or_default();
         let enabled_at = fields.parsed("enabledAt");
         let enabled_by = fields.text("enabledBy");
         problems.append(&mut fields.problems);
         Some(Self { module: module?, version, isolation, enabled_at, enabled_by, unknown: json })
+    }
+}
+
+impl ApiKey {
+    fn to_json(&self) -> Value {
+        let mut json = self.unknown.clone();
+        put(&mut json, "id", self.id.as_str());
+        put(&mut json, "name", self.name.as_str());
+        put(&mut json, "hash", self.hash.to_string());
+        put(&mut json, "scopes", self.scopes.clone());
+        put_time(&mut json, "createdAt", self.created_at);
+        if let Some(created_by) = &self.created_by {
+            put(&mut json, "createdBy", created_by.as_str());
+        }
+        put_time(&mut json, "expiresAt", self.expires_at);
+        Value::Object(json)
+    }
+
+    fn read(path: &str, mut json: Map<String, Value>, problems: &mut Vec<FieldProblem>) -> Option<Self> {
+        let mut fields = Fields { path: format!("{path}."), json: &mut json, problems: Vec::new() };
+        let id = fields.required("id", Fields::text);
+        if id.as_ref().is_some_and(|id| !is_key_id(id)) {
+            fields.refuse("id", "must be 1 to 64 letters, digits, `_` and `-`");
+        }
+        let name = fields.text("name").unwrap_or_default();
+        let hash = fields.required("hash", Fields::parsed);
+        let mut scopes = Vec::new();
+        for (index, scope) in fields.list("scopes").into_iter().enumerate() {
+            match scope {
+                Value::String(scope) => scopes.push(scope),
+                _ => fields.refuse(&format!("scopes[{index}]"), "must be a string"),
+            }
+        }
+        let created_at = fields.parsed("createdAt");
+        let created_by = fields.text("createdBy");
+        let expires_at = fields.parsed("expiresAt");
+        problems.append(&mut fields.problems);
+        Some(Self { id: id?, name, hash: hash?, scopes, created_at, created_by, expires_at, unknown: json })
     }
 }
 
@@ -184,6 +224,16 @@ impl Fields<'_> {
         found
     }
 
+    /// What `read` finds in a field that must be there.
+    fn required<T>(&mut self, field: &str, read: impl FnOnce(&mut Self, &str) -> Option<T>) -> Option<T> {
+        let before = self.problems.len();
+        let found = read(self, field);
+        if found.is_none() && self.problems.len() == before {
+            self.refuse(field, "is missing");
+        }
+        found
+    }
+
     fn list(&mut self, field: &str) -> Vec<Value> {
         match self.take(field) {
             None => Vec::new(),
@@ -217,6 +267,23 @@ impl Fields<'_> {
             _ => self.refuse("cors", "must be an object"),
         }
         None
+    }
+
+    fn api_keys(&mut self) -> Vec<ApiKey> {
+        let mut keys: Vec<ApiKey> = Vec::new();
+        for (index, key) in self.list("apiKeys").into_iter().enumerate() {
+            let path = format!("{}apiKeys[{index}]", self.path);
+            let Value::Object(key) = key else {
+                self.problems.push(FieldProblem { field: path, problem: "must be an object".to_owned() });
+                continue;
+            };
+            let Some(key) = ApiKey::read(&path, key, &mut self.problems) else { continue };
+            if keys.iter().any(|other| other.id == key.id) {
+                self.problems.push(FieldProblem { field: format!("{path}.id"), problem: "is there twice".to_owned() });
+            }
+            keys.push(key);
+        }
+        keys
     }
 
     /// Programs whose only numbers are floats may have written 17 as 17.0.
@@ -281,10 +348,16 @@ mod tests {
             ],
             "featureFlags": { "advanced-reporting": true, "theme": "dark" },
             "settings": { "tasks": { "a": [1] } }, "cors": { "origins": ["https://a.example"], "note": "kept" },
+            "apiKeys": [
+                { "id": "k1", "name": "shop", "hash": "0f".repeat(32), "scopes": ["flags:read", "of a later version"],
+                  "createdAt": "2026-01-02T03:04:05Z", "createdBy": "admin", "expiresAt": "2027-01-02T03:04:05Z", "note": 7 },
+                { "id": "k2", "name": "", "hash": "a0".repeat(32), "scopes": [] },
+            ],
             "revision": 17, "updatedAt": "2026-01-02T03:04:05.678Z",
         });
         let document = read(full.clone()).unwrap();
-        assert_eq!(document.enabled_modules[0].unknown.len(), 1);
+        assert_eq!((document.enabled_modules[0].unknown.len(), document.api_keys[0].unknown.len()), (1, 1));
+        assert!(!format!("{document:?}").contains("0f0f"), "hashes are not for logs");
         assert_eq!(Value::Object(document.to_json()), full);
     }
 
@@ -304,6 +377,8 @@ mod tests {
             "tenantId": "../a", "name": 7, "status": "gone", "revision": -1, "updatedAt": "yesterday",
             "settings": { "tasks": 1 }, "cors": { "origins": ["*", "A"], "credentials": true },
             "featureFlags": [],
+            "apiKeys": [7, { "scopes": [1] }, { "id": "a b", "hash": "0F".repeat(32), "expiresAt": 1 },
+                { "id": "k", "hash": "00".repeat(32) }, { "id": "k", "hash": "00".repeat(32), "scopes": "all" }],
             "enabledModules": [1, { "version": "one", "isolation": "none", "enabledAt": 1, "enabledBy": {} }],
         }));
         let text = refused.unwrap_err().to_string().replace("; ", "\n").replace(" and has", "\nand has");
@@ -323,6 +398,15 @@ mod tests {
         `cors.origins[1]`: is no origin: scheme, host and perhaps port, in lower case and without a path, as in `https://app.example`
         or `*`
         `cors.credentials`: can't be for every origin: name the origins, or leave credentials out
+        `apiKeys[0]`: must be an object
+        `apiKeys[1].id`: is missing
+        `apiKeys[1].hash`: is missing
+        `apiKeys[1].scopes[0]`: must be a string
+        `apiKeys[2].id`: must be 1 to 64 letters, digits, `_` and `-`
+        `apiKeys[2].hash`: must be 64 hexadecimal digits in lower case
+        `apiKeys[2].expiresAt`: must be a string
+        `apiKeys[4].scopes`: must be an array
+        `apiKeys[4].id`: is there twice
         `revision`: must be a whole number from 0 to 2^63-1
         `updatedAt`: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
         "#);

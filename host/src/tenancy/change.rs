@@ -13,7 +13,7 @@ use crate::{
     flags::{FlagChange, apply_changes},
     names::ModuleName,
     settings,
-    stores::{Cors, EnabledModule, Isolation, TenantDocument, TenantStatus},
+    stores::{ApiKey, Cors, EnabledModule, Isolation, TenantDocument, TenantStatus},
 };
 
 /// A change of a tenant's document.
@@ -52,9 +52,16 @@ pub enum Change {
     },
     /// Says which pages of other origins may read the tenant's answers; `None`: the host says nothing about origins.
     SetCors(Option<Box<Cors>>),
+    /// Adds a key by which programs prove the tenant.
+    AddKey(Box<ApiKey>),
+    /// Takes the key with this id away.
+    RevokeKey(String),
     /// Nothing but a proof that each enabled module runs.
     Load,
 }
+
+/// The most API keys of one tenant. A guess, far above one for each program; each request by key looks through them.
+pub const MAX_API_KEYS: usize = 100;
 
 /// How settings change.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,6 +188,18 @@ pub(super) fn edit(
             edit.document.cors.clone_from(cors);
             if let Some(cors) = &mut edit.document.cors {
                 cors.unknown = unknown;
+            }
+        }
+        Change::AddKey(key) => {
+            if before.api_keys.len() >= MAX_API_KEYS {
+                return Err(TenancyError::TooManyApiKeys);
+            }
+            edit.document.api_keys.push((**key).clone());
+        }
+        Change::RevokeKey(id) => {
+            edit.document.api_keys.retain(|key| key.id != *id);
+            if edit.document.api_keys.len() == before.api_keys.len() {
+                return Err(TenancyError::ApiKeyNotFound(id.clone()));
             }
         }
         Change::Load => {
@@ -358,6 +377,7 @@ mod tests {
             feature_flags: BTreeMap::from([("theme".to_owned(), json!("dark"))]),
             settings: BTreeMap::new(),
             cors: None,
+            api_keys: Vec::new(),
             revision: 3,
             updated_at: None,
             unknown: Map::new(),

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    flags::Definitions,
+    flags::{DefinitionErrors, Definitions},
     names::{ModuleName, TenantId},
-    stores::{Mark, TenantData, TenantDocument},
+    stores::{Mark, StoreChange, TenantData, TenantDocument},
 };
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, TenancyError>>;
@@ -26,8 +26,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, TenancyError>>;
 pub(super) enum Command {
     /// An operator's wish, or a reconciliation; one at a time per tenant.
     Work { tenant: TenantId, work: Work, reply: Option<Reply<Report>> },
-    /// A request for a tenant that is not in memory.
-    Load { tenant: TenantId, reply: Reply<Arc<TenantSnapshot>> },
+    /// A request for a tenant that is not in memory, or older there than `since`.
+    Load { tenant: TenantId, since: u64, reply: Reply<Arc<TenantSnapshot>> },
     /// The job of a tenant has ended.
     JobEnded { tenant: TenantId, ended: Box<Result<Ended, TenancyError>> },
     /// A request needs an instance; `false` where the slot is no longer in force.
@@ -60,6 +60,14 @@ pub(super) enum Command {
     Define { definitions: Arc<Definitions>, reply: oneshot::Sender<()> },
     /// Flags are still to be made anew.
     ShowFlags(FlagRound),
+    /// Something was changed in the store.
+    Heard(StoreChange),
+    /// The store's definitions of flags, as far as they can be understood.
+    DefinedInStore { revision: u64, parsed: Result<Arc<Definitions>, DefinitionErrors> },
+    /// What is in memory was compared with the store, all of it or not.
+    Compared { is_whole: bool },
+    /// What is in memory of a tenant, or of all, may be wrong.
+    Invalidate { tenant: Option<TenantId> },
     /// Everything is to be taken out of service.
     Shutdown { reply: oneshot::Sender<()> },
     /// The time is up after which rules that read it are asked again.
@@ -73,8 +81,10 @@ pub(super) enum Command {
 /// What a tenant's job does.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Makes what runs fit the document and the catalog.
+    /// Makes what runs fit the document and the catalog. What is known of the tenant will do while the store is away.
     Reconcile,
+    /// The same, by the document that the store has now.
+    Refresh,
     /// Changes the document, then what runs.
     Change { change: Change, precondition: Option<u64>, actor: String, mode: Mode },
     /// A new tenant.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,7 +19,9 @@ use super::{
     deliveries::{Bell, DeliverySettings},
     error::{TenancyError, chain},
     generations::Generations,
+    heard::{DefinitionsState, NotIndexed},
     marks::MarkBook,
+    memory::MemoryCounters,
     probation::ReloadSettings,
     running::{AbortOnDrop, RetireTimes, Running},
     seams::Seams,
@@ -32,7 +34,7 @@ use crate::{
     loader::{Failure, FailureKind, Hook},
     names::TenantId,
     settings::Secrets,
-    stores::{Isolation, Store, StoreError},
+    stores::{Isolation, Reach, Store, StoreError},
 };
 
 /// How tenancy behaves; every duration has its default in the host's configuration.
@@ -48,6 +50,13 @@ pub struct TenancySettings {
     pub linger: Duration,
     /// How often idleness is looked at.
     pub sweep_every: Duration,
+    /// How often the tenants in memory are compared with the store; zero: only when it says that it can't tell what
+    /// has changed.
+    pub compare_every: Duration,
+    /// About how many bytes tenants in memory may take; what runs stays, whatever it takes.
+    pub memory_budget: usize,
+    /// Whether flags are defined in the store.
+    pub definitions_in_store: bool,
     /// How long a failed start keeps the next one away.
     pub retry_after: Duration,
     /// How many instances may be in the making at once; at least 1.
@@ -99,8 +108,18 @@ pub(super) struct Context {
     pub(super) bell: Arc<Bell>,
     /// The flags that are defined for all tenants; written by the supervisor only.
     pub(super) definitions: ArcSwap<Definitions>,
+    /// What came of those in the store; written by the supervisor only.
+    pub(super) stored_definitions: ArcSwap<DefinitionsState>,
     /// What is held against contents; written by the supervisor only.
     pub(super) marks: ArcSwap<MarkBook>,
+    /// Whether the store can be reached, where that is not a matter of course.
+    pub(super) reach: Option<Arc<Reach>>,
+    /// Instances that began while the store was away.
+    pub(super) not_indexed: Mutex<Vec<NotIndexed>>,
+    /// What is told of the memory that tenants take.
+    pub(super) memory: MemoryCounters,
+    /// Whether the store is being asked for revisions.
+    pub(super) comparing: AtomicBool,
     /// Whether the store is being asked for marks.
     pub(super) reading_marks: AtomicBool,
     /// Marks that the store does not have yet: until then it would deny them.
@@ -130,9 +149,14 @@ impl Context {
         let (retiring, cut, tick, serials) =
             (AtomicUsize::new(0), AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(1));
         let marks = ArcSwap::from_pointee(MarkBook::at_start(settings.safe));
+        let reach = store.reach();
         Self {
             settings,
             store,
+            reach,
+            not_indexed: Mutex::default(),
+            memory: MemoryCounters::default(),
+            comparing: AtomicBool::new(false),
             generations,
             background,
             jobs,
@@ -141,6 +165,7 @@ impl Context {
             seams: Arc::default(),
             bell: Arc::default(),
             definitions: ArcSwap::default(),
+            stored_definitions: ArcSwap::default(),
             marks,
             reading_marks: AtomicBool::new(false),
             unsaved_marks: AtomicUsize::new(0),
@@ -202,11 +227,17 @@ impl Context {
         ));
         let making = async {
             let generation = self.generations.get(candidate, isolation, tenant).await?;
+            let mut is_indexed = true;
             for (key, fields) in collections_of(tenant, &candidate.manifest) {
-                self.store.reindex(&key, &fields).await.map_err(|error| match error {
-                    StoreError::Unavailable(source) => TenancyError::StoreUnavailable(chain(&*source)),
-                    other => failed(format!("collection `{}`: {other}", key.model)),
-                })?;
+                match self.store.reindex(&key, &fields).await {
+                    Ok(()) => {}
+                    // Much of what a module does needs no document: it begins, and this is done when the store is back.
+                    Err(StoreError::Unavailable(_)) if self.reach.is_some() => is_indexed = false,
+                    Err(StoreError::Unavailable(source)) => {
+                        return Err(TenancyError::StoreUnavailable(chain(&*source)));
+                    }
+                    Err(other) => return Err(failed(format!("collection `{}`: {other}", key.model))),
+                }
             }
             // A task of its own: module code that blocks holds up a worker, not this job.
             let mut initializing = AbortOnDrop(self.background.spawn(generation.initialize(services.clone())));
@@ -217,6 +248,9 @@ impl Context {
             let health = (&mut asking.0).await.map_err(|error| not_now(error.to_string()))?;
             health.map_err(|failure| refused("health", &failure))?;
             let tick = self.tick.load(Ordering::Relaxed);
+            if !is_indexed {
+                self.index_later(NotIndexed { tenant: tenant.clone(), candidate: Arc::clone(candidate), slot, serial });
+            }
             Ok(Arc::new(Running::new(instance, Arc::clone(&services), &candidate.manifest, serial, tick)))
         };
         tokio::pin!(making);

@@ -68,13 +68,16 @@ impl Supervisor {
                 flags: Arc::new(flags),
                 problems: before.problems.clone(),
                 dormant: Arc::clone(&before.dormant),
+                used: before.used.go_on(),
             });
+            self.memory.took(Some(before), Some(&snapshot));
             let view = Arc::new(TenantView::of(&snapshot));
             for running in snapshot.slots.iter().filter_map(|slot| slot.running()) {
                 // Its settings are the same.
                 let _ = running.services().show(Arc::clone(&view));
             }
-            self.shared.directory.pin().insert(id, Arc::clone(&snapshot));
+            self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
+            self.shared.clients.tell(&id);
             tenant.snapshot = Some(snapshot);
         }
         if !round.tenants.is_empty() {

@@ -99,16 +99,29 @@ pub(super) async fn run(tenancy: Tenancy) {
     let settings = tenancy.context.settings.deliveries;
     let bell = Arc::clone(&tenancy.context.bell);
     let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+    let mut was_read = true;
     while !bell.is_ending() {
-        let rest = match claim(&tenancy, &places).await {
+        let claimed = claim(&tenancy, &places).await;
+        let is_read = claimed.is_ok();
+        if is_read && !was_read {
+            tracing::info!("events and wake-ups can be read again");
+        }
+        let rest = match claimed {
             Ok(Some(rest)) => rest,
             // There may be more.
-            Ok(None) => continue,
+            Ok(None) => Duration::ZERO,
             Err(error) => {
-                tracing::warn!(error = %super::error::chain(&error), "events and wake-ups can't be read");
+                // Once for each time that the store is away.
+                if was_read {
+                    tracing::warn!(error = %super::error::chain(&error), "events and wake-ups can't be read");
+                }
                 settings.look_every
             }
         };
+        was_read = is_read;
+        if rest.is_zero() {
+            continue;
+        }
         let _ = tokio::time::timeout(rest, bell.due.notified()).await;
     }
 }

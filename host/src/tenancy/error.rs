@@ -1,6 +1,7 @@
 //! Why something could not be done for a tenant. Each error has a stable code; what users are told is written
 //! in room `problem`. [`TenancyError::reason`] has what operators and the log get to know beyond it.
 
+use super::change::MAX_API_KEYS;
 use crate::names::{ModuleName, TenantId};
 
 /// Why a change, a load or an activation failed. The display texts are for the log.
@@ -112,6 +113,12 @@ pub enum TenancyError {
     /// A flag that is neither set nor declared.
     #[error("the tenant has not set flag `{0}`")]
     FlagNotFound(String),
+    /// The tenant has no API key of this id.
+    #[error("the tenant has no API key `{0}`")]
+    ApiKeyNotFound(String),
+    /// The tenant has as many API keys as it may.
+    #[error("the tenant has {MAX_API_KEYS} API keys already")]
+    TooManyApiKeys,
     /// No other content of the module could take the place of the one that is to be left.
     #[error("there is no other version of `{0}` to go back to")]
     NothingToGoBackTo(ModuleName),
@@ -146,6 +153,8 @@ impl TenancyError {
             Self::FlagInvalid(_) => "FLAG_INVALID",
             Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
             Self::FlagNotFound(_) => "FLAG_NOT_FOUND",
+            Self::ApiKeyNotFound(_) => "API_KEY_NOT_FOUND",
+            Self::TooManyApiKeys => "TOO_MANY_API_KEYS",
             Self::NothingToGoBackTo(_) => "MODULE_VERSION_UNSATISFIABLE",
             Self::StoreUnavailable(_) => "STORE_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",

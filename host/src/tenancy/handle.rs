@@ -98,6 +98,7 @@ impl Tenancy {
             catalog: ArcSwap::new(Arc::clone(&catalog)),
             bases: ArcSwap::from_pointee(Bases(Vec::new())),
             tables: super::routes::RouteTables::default(),
+            clients: super::clients::Clients::default(),
         });
         shared.show_catalog(catalog);
         // The supervisor has a thread of its own; its jobs have the one worker.
@@ -117,11 +118,18 @@ impl Tenancy {
         std::thread::Builder::new().name("tenon-supervisor".to_owned()).spawn(move || {
             runtime.block_on(async {
                 supervisor.read_marks().await;
+                supervisor.read_definitions().await;
                 supervisor.run(received).await;
             });
             runtime.shutdown_background();
         })?;
         let tenancy = Self { shared, context, commands };
+        let heard = tenancy.commands.downgrade();
+        tenancy.context.store.listen(Arc::new(move |change| {
+            if let Some(commands) = heard.upgrade() {
+                let _ = commands.send(Command::Heard(change));
+            }
+        }));
         tenancy.context.jobs.spawn(super::deliveries::run(tenancy.clone()));
         Ok(tenancy)
     }
@@ -144,7 +152,11 @@ impl Tenancy {
 
     /// A tenant's picture, where it is in memory. Takes no lock.
     pub fn snapshot(&self, id: &str) -> Option<Arc<TenantSnapshot>> {
-        self.shared.directory.pin().get(id).cloned()
+        let found = self.shared.directory.pin().get(id).cloned();
+        if let Some(snapshot) = &found {
+            snapshot.used.read(self.context.tick.load(Ordering::Relaxed));
+        }
+        found
     }
 
     /// A tenant's picture, read from the store where it is not in memory; one read however many ask.
@@ -157,9 +169,7 @@ impl Tenancy {
         if let Some(snapshot) = self.snapshot(id.as_str()) {
             return Ok(snapshot);
         }
-        let asked = self.ask(|reply| Command::Load { tenant: id.clone(), reply });
-        let late = |_| Err(TenancyError::StoreUnavailable("the tenant was not read in time".to_owned()));
-        tokio::time::timeout(self.context.settings.initialize, asked).await.unwrap_or_else(late)
+        self.ask_in_time(|reply| Command::Load { tenant: id.clone(), since: 0, reply }).await
     }
 
     /// Which module of the catalog owns a path, whether or not a tenant has it.
@@ -249,7 +259,7 @@ impl Tenancy {
     ///
     /// As [`Tenancy::load`], and what stood in the way of following.
     pub async fn refresh(&self, id: &TenantId) -> Result<Report, TenancyError> {
-        self.work(id, Work::Reconcile).await
+        self.work(id, Work::Refresh).await
     }
 
     /// Whether an instance of a module is in service for a tenant.
@@ -272,6 +282,7 @@ impl Tenancy {
             feature_flags: std::collections::BTreeMap::new(),
             settings: std::collections::BTreeMap::new(),
             cors: None,
+            api_keys: Vec::new(),
             revision: 0,
             updated_at: Some(jiff::Timestamp::now()),
             unknown: serde_json::Map::new(),
@@ -350,6 +361,12 @@ impl Tenancy {
 
     pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+
+    /// Asks for a tenant, for as long as making an instance may take.
+    pub(super) async fn ask_in_time<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TenancyError> {
+        let late = |_| Err(TenancyError::StoreUnavailable("the tenant was not read in time".to_owned()));
+        tokio::time::timeout(self.context.settings.initialize, self.ask(command)).await.unwrap_or_else(late)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TenancyError> {

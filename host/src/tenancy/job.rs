@@ -88,6 +88,8 @@ pub(super) struct Ground<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) tenant: &'a TenantId,
     pub(super) actual: &'a Actual,
+    /// The document that is in force, where it is one of the store's.
+    pub(super) known: Option<Arc<TenantDocument>>,
     pub(super) catalog: &'a Catalog,
     /// Grows while the job finds out more.
     pub(super) book: MarkBook,
@@ -115,7 +117,23 @@ pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, Ten
     let (context, tenant) = (ground.context, ground.tenant);
     match work {
         Work::Reconcile => {
+            let document = match ground.known.take() {
+                // Whoever asks first wants an answer; what is newer is heard of.
+                None => found(tenant, context.store.tenant_nearby(tenant).await)?,
+                // What is known of the tenant will do while the store is away.
+                Some(known) => match read(context, tenant).await {
+                    Err(TenancyError::StoreUnavailable(_)) if context.reach.is_some() => known,
+                    read => read.map(|document| newer(document, known))?,
+                },
+            };
+            follow(ground, document).await
+        }
+        Work::Refresh => {
             let document = read(context, tenant).await?;
+            let document = match ground.known.take() {
+                Some(known) => newer(document, known),
+                None => document,
+            };
             follow(ground, document).await
         }
         Work::GoBack { mark, document } => {
@@ -283,8 +301,19 @@ async fn go_back(ground: &mut Ground<'_>, document: Arc<TenantDocument>, mark: M
 }
 
 async fn read(context: &Context, tenant: &TenantId) -> Result<Arc<TenantDocument>, TenancyError> {
-    let found = context.store.tenant(tenant).await.map_err(|error| of_store(tenant, error))?;
-    found.ok_or_else(|| TenancyError::TenantNotFound(tenant.clone()))
+    found(tenant, context.store.tenant(tenant).await)
+}
+
+fn found(
+    tenant: &TenantId,
+    read: Result<Option<Arc<TenantDocument>>, StoreError>,
+) -> Result<Arc<TenantDocument>, TenancyError> {
+    read.map_err(|error| of_store(tenant, error))?.ok_or_else(|| TenancyError::TenantNotFound(tenant.clone()))
+}
+
+/// What is read never takes the place of something higher.
+fn newer(read: Arc<TenantDocument>, known: Arc<TenantDocument>) -> Arc<TenantDocument> {
+    if read.revision < known.revision { known } else { read }
 }
 
 fn expect_revision(document: &TenantDocument, precondition: Option<u64>) -> Result<(), TenancyError> {

@@ -3,6 +3,7 @@
 
 mod bars;
 mod change;
+mod clients;
 mod command;
 mod context;
 mod definitions;
@@ -12,8 +13,11 @@ mod error;
 mod gate;
 mod generations;
 mod handle;
+mod heard;
 mod job;
+mod loading;
 mod marks;
+mod memory;
 mod moves;
 mod plan;
 mod probation;
@@ -34,13 +38,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use change::{Change, Dependencies, Dependents, SettingsChange};
+pub use change::{Change, Dependencies, Dependents, MAX_API_KEYS, SettingsChange};
+pub use clients::{Asking, Listening};
 pub use command::Mode;
 pub use context::{LimitsOf, ModuleLimits, TenancySettings};
 pub use deliveries::DeliverySettings;
 pub use error::TenancyError;
 pub use handle::{Lent, NewTenant, Tenancy, Unlent};
+pub use heard::DefinitionsState;
 pub use job::Report;
+pub use memory::MemoryFigures;
 pub use plan::Plan;
 pub use probation::ReloadSettings;
 pub use report::{ModuleState, ModuleStatus, TenancyStats, TenantReport};
@@ -58,4 +65,5 @@ struct Shared {
     catalog: ArcSwap<Catalog>,
     bases: ArcSwap<snapshot::Bases>,
     tables: routes::RouteTables,
+    clients: clients::Clients,
 }

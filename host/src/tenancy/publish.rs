@@ -1,6 +1,9 @@
 //! What the supervisor puts before readers: a tenant's new picture, a tenant taken away, a catalog.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use super::{
     Shared,
@@ -83,8 +86,15 @@ impl Supervisor {
             flags: state.flags,
             problems: state.desire.problems.into_boxed_slice(),
             dormant,
+            used: tenant.snapshot.as_ref().map(|before| before.used.go_on()).unwrap_or_default(),
         });
+        if tenant.snapshot.is_none() {
+            // It is wanted now.
+            snapshot.used.touch(self.context.tick.load(Ordering::Relaxed));
+        }
+        self.memory.took(tenant.snapshot.as_deref(), Some(&snapshot));
         self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
+        self.shared.clients.tell(id);
         let swap_micros = u64::try_from(ready.elapsed().as_micros()).unwrap_or(u64::MAX);
         for slot in &snapshot.slots {
             let is_new = !old.iter().any(|before| Arc::ptr_eq(before, slot));
@@ -110,11 +120,13 @@ impl Supervisor {
         for running in superfluous {
             self.retire(id, running);
         }
+        self.make_room(id);
     }
 
     /// Takes a tenant out of memory and out of service: its instances are drained, all at once.
     pub(super) fn withdraw(&mut self, id: &TenantId) {
         self.shared.directory.pin().remove(id);
+        self.shared.clients.leave(id);
         let Some(tenant) = self.tenants.get_mut(id) else { return };
         for (_, waiting) in tenant.starting.drain() {
             for reply in waiting {
@@ -124,6 +136,7 @@ impl Supervisor {
         tenant.failed.clear();
         tenant.panics.clear();
         let Some(snapshot) = tenant.snapshot.take() else { return };
+        self.memory.took(Some(&snapshot), None);
         for running in snapshot.slots.iter().rev().filter_map(|slot| slot.running.swap(None)) {
             self.retire(id, running);
         }

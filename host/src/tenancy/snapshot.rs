@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
@@ -37,6 +37,43 @@ pub struct TenantSnapshot {
     pub problems: Box<[ModuleProblem]>,
     /// What they would be if they could.
     pub(super) dormant: Arc<[Arc<Candidate>]>,
+    /// How often it was read, and when lately.
+    pub(super) used: Used,
+}
+
+/// How often a snapshot was read, and at which tick of the sweeps last: what is least in use makes room first.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    reads: AtomicU64,
+    tick: AtomicU32,
+}
+
+impl Used {
+    /// The same again, for another picture of the tenant.
+    pub(super) fn go_on(&self) -> Self {
+        Self { reads: AtomicU64::new(0), tick: AtomicU32::new(self.tick()) }
+    }
+
+    pub(super) fn read(&self, tick: u32) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.touch(tick);
+    }
+
+    /// Somebody wants it, and need not look for it.
+    pub(super) fn touch(&self, tick: u32) {
+        // Most often it is the same, and then others' caches keep the line.
+        if self.tick.load(Ordering::Relaxed) != tick {
+            self.tick.store(tick, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tick(&self) -> u32 {
+        self.tick.load(Ordering::Relaxed)
+    }
 }
 
 impl TenantSnapshot {
@@ -60,10 +97,37 @@ impl TenantSnapshot {
         self.problems.iter().find(|problem| problem.module.as_str() == module)
     }
 
+    /// About how many bytes of memory it takes, beside what tenants share.
+    pub(super) fn bytes(&self) -> usize {
+        // Guesses: what an entry of a map, and a value that is not counted in detail, come to.
+        const BASE: usize = 512;
+        const ENTRY: usize = 96;
+        let document = &*self.document;
+        let values = document.feature_flags.iter().chain(&document.settings).chain(&document.unknown);
+        let values: usize = values.map(|(name, value)| ENTRY + name.len() + bytes_of(value)).sum();
+        let modules = document.enabled_modules.len() * (2 * ENTRY + size_of::<Slot>());
+        let problems: usize = self.problems.iter().map(|problem| ENTRY + problem.text.len()).sum();
+        // Flags are there once more, compiled.
+        BASE + document.name.len() + 2 * values + modules + problems
+    }
+
     /// Whether the tenant has enabled a module, whether or not it can run.
     pub fn has_enabled(&self, module: &str) -> bool {
         self.document.enabled_modules.iter().any(|enabled| enabled.module.as_str() == module)
     }
+}
+
+/// About how many bytes a value takes.
+fn bytes_of(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    const VALUE: usize = size_of::<Value>();
+    VALUE
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(bytes_of).sum(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| 2 * VALUE + name.len() + bytes_of(value)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
 }
 
 /// Why an enabled module does not run for a tenant.

@@ -16,7 +16,9 @@ use super::{
     context::Context,
     error::TenancyError,
     job::{self, Actual, Current, Ended, Ground, Outcome, Report},
+    loading::Waiting,
     marks::MarkBook,
+    memory::Memory,
     moves::Panics,
     plan::ActualModule,
     publish::keep_open,
@@ -33,11 +35,15 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Tenant {
     pub(super) snapshot: Option<Arc<TenantSnapshot>>,
+    /// Whether its document is not in the store.
+    pub(super) is_unsaved: bool,
+    /// The highest revision that was heard of and is not in force; 0: none.
+    pub(super) wanted: u64,
     /// The job at work; the next one waits in the lane.
-    busy: Option<Busy>,
-    lane: VecDeque<(Work, Option<Reply<Report>>)>,
+    pub(super) busy: Option<Busy>,
+    pub(super) lane: VecDeque<(Work, Option<Reply<Report>>)>,
     /// Requests that wait for the tenant itself.
-    loading: Vec<Reply<Arc<TenantSnapshot>>>,
+    pub(super) loading: Vec<Waiting>,
     /// Requests that wait for a first instance, by slot.
     pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
     /// When the last start of a slot failed, and how many have in a row.
@@ -57,16 +63,18 @@ pub(super) struct Tenant {
 }
 
 /// A job at work.
-struct Busy {
+pub(super) struct Busy {
     reply: Option<Reply<Report>>,
     /// Whether it only reads the tenant: then its failure is that of whoever waits for the tenant, too.
     reads: bool,
     /// What a roll-back that nobody waits for is to leave.
     leaves: Option<(Mark, Arc<TenantDocument>)>,
+    /// Whether its document is none of the store's.
+    is_unsaved: bool,
 }
 
 impl Tenant {
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         !self.starting.is_empty()
             || self
                 .snapshot
@@ -74,7 +82,7 @@ impl Tenant {
                 .is_some_and(|snapshot| snapshot.slots.iter().any(|slot| slot.running.load().is_some()))
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         self.busy.is_none() && self.lane.is_empty() && self.loading.is_empty() && self.starting.is_empty()
     }
 
@@ -98,6 +106,11 @@ pub(super) struct Supervisor {
     pub(super) leaving: Option<Vec<oneshot::Sender<()>>>,
     /// When rules that read the time were last asked for all tenants.
     pub(super) flags_at: Instant,
+    /// When the last comparison with the store began, and whether another is to follow the one that is under way.
+    pub(super) compared_at: Instant,
+    pub(super) compare_again: bool,
+    /// What tenants take of it.
+    pub(super) memory: Memory,
 }
 
 impl Supervisor {
@@ -109,6 +122,9 @@ impl Supervisor {
             bars: Bars::default(),
             leaving: None,
             flags_at: Instant::now(),
+            compared_at: Instant::now(),
+            compare_again: false,
+            memory: Memory::default(),
         }
     }
 
@@ -119,6 +135,16 @@ impl Supervisor {
         if let Ok(Ok(marks)) = read {
             let book = self.context.marks.load().read(marks);
             self.context.marks.store(Arc::new(book));
+        }
+    }
+
+    /// Reads the definitions of flags, before any tenant is read; what comes is at the head of the commands.
+    pub(super) async fn read_definitions(&self) {
+        if self.context.settings.definitions_in_store {
+            let wait = self.context.settings.initialize;
+            if let Ok(Ok(found)) = tokio::time::timeout(wait, self.context.store.definitions()).await {
+                self.context.take_definitions(found).await;
+            }
         }
     }
 
@@ -152,7 +178,7 @@ impl Supervisor {
     fn take(&mut self, command: Command) {
         match command {
             Command::Work { tenant, work, reply } => self.enqueue(tenant, work, reply),
-            Command::Load { tenant, reply } => self.load(tenant, reply),
+            Command::Load { tenant, since, reply } => self.load(tenant, since, reply),
             Command::JobEnded { tenant, ended } => self.job_ended(&tenant, *ended),
             Command::Activate { tenant, slot, reply } => self.activate(&tenant, slot, reply),
             Command::Started { tenant, slot, made } => self.started(&tenant, slot, made),
@@ -172,6 +198,10 @@ impl Supervisor {
             }
             Command::Define { definitions, reply } => self.define(definitions, reply),
             Command::ShowFlags(round) => self.show_flags(round),
+            Command::Heard(change) => self.heard(change),
+            Command::DefinedInStore { revision, parsed } => self.defined_in_store(revision, parsed),
+            Command::Compared { is_whole } => self.compared(is_whole),
+            Command::Invalidate { tenant } => self.invalidate(tenant),
             Command::Shutdown { reply } => self.leave(reply),
             #[cfg(test)]
             Command::TimeIsUp { reply } => {
@@ -219,10 +249,12 @@ impl Supervisor {
             Work::GoBack { mark, document } if reply.is_none() => Some((mark.clone(), Arc::clone(document))),
             _ => None,
         };
-        tenant.busy = Some(Busy { reply, reads: matches!(work, Work::Reconcile), leaves });
+        let (reads, is_unsaved) = (matches!(work, Work::Reconcile | Work::Refresh), matches!(work, Work::Adopt { .. }));
+        tenant.busy = Some(Busy { reply, reads, leaves, is_unsaved });
         tenant.idle_since = None;
         let Some(tenant) = self.tenants.get(id) else { return };
         let actual = actual_of(tenant);
+        let known = tenant.snapshot.as_ref().filter(|_| !tenant.is_unsaved).map(|it| Arc::clone(&it.document));
         let (context, id) = (Arc::clone(&self.context), id.clone());
         let catalog = self.shared.catalog.load_full();
         self.context.jobs.spawn(async move {
@@ -230,7 +262,7 @@ impl Supervisor {
             let (inner, of) = (Arc::clone(&context), id.clone());
             let running = tokio::spawn(async move {
                 let book = MarkBook::clone(&inner.marks.load());
-                let ground = Ground { context: &inner, tenant: &of, actual: &actual, catalog: &catalog, book };
+                let ground = Ground { context: &inner, tenant: &of, actual: &actual, known, catalog: &catalog, book };
                 job::run(ground, work).await
             });
             let ended = running
@@ -240,34 +272,19 @@ impl Supervisor {
         });
     }
 
-    fn load(&mut self, id: TenantId, reply: Reply<Arc<TenantSnapshot>>) {
-        if self.leaving.is_some() {
-            let _ = reply.send(Err(TenancyError::ShuttingDown));
-            return;
-        }
-        let tenant = self.tenants.entry(id.clone()).or_default();
-        if let Some(snapshot) = &tenant.snapshot {
-            let _ = reply.send(Ok(Arc::clone(snapshot)));
-            return;
-        }
-        tenant.loading.push(reply);
-        // Whatever is at work or waits will load it too.
-        if tenant.busy.is_none() && tenant.lane.is_empty() {
-            tenant.lane.push_back((Work::Reconcile, None));
-            self.next_job(&id);
-        }
-    }
-
     fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let (reply, reads, leaves) =
-            tenant.busy.take().map_or((None, false, None), |busy| (busy.reply, busy.reads, busy.leaves));
+        let Busy { reply, reads, leaves, is_unsaved } =
+            tenant.busy.take().unwrap_or(Busy { reply: None, reads: false, leaves: None, is_unsaved: false });
         let mut found = Vec::new();
         let answer = match ended {
             Ok(Ended { outcome, report, marks, ready }) => {
                 found = marks;
                 match outcome {
-                    Outcome::Publish(state) => self.publish(id, *state, ready),
+                    Outcome::Publish(state) => {
+                        tenant.is_unsaved = is_unsaved;
+                        self.publish(id, *state, ready);
+                    }
                     Outcome::Gone => self.withdraw(id),
                     Outcome::Nothing => {}
                 }
@@ -291,6 +308,10 @@ impl Supervisor {
                 if let Some(reason) = error.reason() {
                     tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
                 }
+                if reads && matches!(error, TenancyError::TenantNotFound(_)) {
+                    // Somebody else has deleted it.
+                    self.withdraw(id);
+                }
                 Err(error)
             }
         };
@@ -303,30 +324,9 @@ impl Supervisor {
             let _ = reply.send(answer);
         }
         self.mark(found);
+        self.read_what_is_newer(id);
         self.next_job(id);
         self.forget_if_empty(id);
-    }
-
-    /// Answers those who wait for the tenant; without a snapshot and an error of theirs, a reconciliation follows.
-    fn answer_loading(&mut self, id: &TenantId, error: Option<&TenancyError>) {
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
-        if tenant.loading.is_empty() {
-            return;
-        }
-        match (&tenant.snapshot, error) {
-            (Some(snapshot), _) => {
-                for reply in tenant.loading.drain(..) {
-                    let _ = reply.send(Ok(Arc::clone(snapshot)));
-                }
-            }
-            (None, Some(error)) if tenant.lane.is_empty() => {
-                for reply in tenant.loading.drain(..) {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-            (None, None) if tenant.lane.is_empty() => tenant.lane.push_back((Work::Reconcile, None)),
-            (None, _) => {}
-        }
     }
 
     pub(super) fn forget_if_empty(&mut self, id: &TenantId) {
@@ -342,19 +342,7 @@ impl Supervisor {
     fn catalog_changed(&mut self, fresh: &Arc<Catalog>) {
         let before = self.shared.catalog.load_full();
         self.shared.show_catalog(keep_open(&before, fresh, &self.context));
-        let (live, idle): (Vec<TenantId>, Vec<TenantId>) = {
-            let (live, idle): (Vec<_>, Vec<_>) =
-                self.tenants.iter().partition(|(_, tenant)| tenant.is_live() || !tenant.is_at_rest());
-            (live.into_iter().map(|(id, _)| id.clone()).collect(), idle.into_iter().map(|(id, _)| id.clone()).collect())
-        };
-        // Those at rest are read again when somebody asks for them.
-        for id in idle {
-            self.withdraw(&id);
-            self.forget_if_empty(&id);
-        }
-        for id in live {
-            self.enqueue(id, Work::Reconcile, None);
-        }
+        self.read_again(self.tenants.keys().cloned().collect());
     }
 
     /// Once a sweep: time goes on for idleness, and what is idle or no longer wanted goes.
@@ -362,6 +350,8 @@ impl Supervisor {
         let tick = self.context.tick.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.end_probations(now);
         self.look_for_marks();
+        self.compare_in_time(now);
+        self.tell_memory();
         self.follow_the_time(now);
         let context = Arc::clone(&self.context);
         let settings = &context.settings;
@@ -462,9 +452,7 @@ impl Supervisor {
                         let _ = waiting.send(Err(TenancyError::ShuttingDown));
                     }
                 }
-                for waiting in tenant.loading.drain(..) {
-                    let _ = waiting.send(Err(TenancyError::ShuttingDown));
-                }
+                tenant.loading.drain(..).for_each(|waiting| waiting.refuse(TenancyError::ShuttingDown));
             }
             self.withdraw(&id);
         }

@@ -19,6 +19,10 @@ fn id(text: &str) -> TenantId {
 }
 
 fn stage() -> Stage {
+    stage_with(64 << 20)
+}
+
+fn stage_with(memory_budget: usize) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let second = Duration::from_secs(1);
     let settings = TenancySettings {
@@ -30,6 +34,9 @@ fn stage() -> Stage {
         idle: 60 * second,
         linger: second,
         sweep_every: Duration::ZERO,
+        compare_every: Duration::ZERO,
+        definitions_in_store: false,
+        memory_budget,
         retry_after: second,
         start_concurrency: 1,
         deliveries: DeliverySettings::default(),
@@ -153,4 +160,34 @@ async fn rules_that_read_the_time_are_asked_again() {
     })
     .await;
     assert!(unix_seconds() >= soon);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_that_nobody_asks_for_make_room_and_are_read_again() {
+    let Stage { tenancy, folder: _folder } = stage_with(64 << 10);
+    for number in 0..500 {
+        let new = NewTenant { id: id(&format!("t-{number}")), name: None };
+        in_time(tenancy.create(new)).await.unwrap();
+        // In use throughout.
+        in_time(tenancy.load(&id("t-0"))).await.unwrap();
+    }
+    let before = tenancy.memory();
+    assert!(before.bytes <= before.budget && before.evicted > 300, "{before:?}");
+    assert_eq!(before.evicted, 500 - tenancy.stats().tenants as u64);
+    assert!(tenancy.snapshot("t-0").is_some(), "what is in use stays");
+    let gone = (1..500).map(|number| id(&format!("t-{number}"))).find(|id| tenancy.snapshot(id.as_str()).is_none());
+    in_time(tenancy.load(&gone.unwrap())).await.unwrap();
+    let after = tenancy.memory();
+    assert_eq!(after.misses, before.misses + 1);
+    assert!(after.hits > 499, "{after:?}");
+
+    // What was read is read again when somebody says that it may be wrong.
+    let first = in_time(tenancy.load(&id("t-0"))).await.unwrap();
+    tenancy.invalidate(Some(id("t-0")));
+    in_time(tenancy.remembered()).await;
+    assert!(tenancy.snapshot("t-0").is_none());
+    assert!(!Arc::ptr_eq(&first, &in_time(tenancy.load(&id("t-0"))).await.unwrap()));
+    tenancy.invalidate(None);
+    in_time(tenancy.remembered()).await;
+    assert_eq!((tenancy.stats().tenants, tenancy.memory().bytes), (0, 0));
 }

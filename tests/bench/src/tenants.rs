@@ -79,6 +79,7 @@ async fn store_tenants(data: &Path, module: &str, tenants: usize) -> Result<()> 
             feature_flags: std::collections::BTreeMap::new(),
             settings: std::collections::BTreeMap::new(),
             cors: None,
+            api_keys: Vec::new(),
             revision: 0,
             updated_at: None,
             unknown: serde_json::Map::new(),

@@ -7,7 +7,9 @@ mod command;
 mod host;
 mod mail_sink;
 mod module_file;
+mod services;
 mod site;
+mod stream;
 mod wait;
 
 pub(crate) use artifacts::artifacts;
@@ -16,5 +18,7 @@ pub(crate) use command::{Ran, tenon};
 pub(crate) use host::{Host, Setup};
 pub(crate) use mail_sink::{MailSink, Manner};
 pub(crate) use module_file::{NewModule, with_section};
+pub(crate) use services::{MongoServer, RedisServer};
 pub(crate) use site::Site;
+pub(crate) use stream::Events;
 pub(crate) use wait::{LONG, until, until_some};

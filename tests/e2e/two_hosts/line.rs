@@ -10,8 +10,8 @@ use tenon_host::{
     names::{ModuleName, TenantId},
     stores::{
         Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite,
-        Find, Mark, Marks, ModelFields, NewEvent, Setback, SqliteStore, Store, StoreError, StoreFuture, StoredDocument,
-        TenantData, TenantDocument, TenantPage,
+        Find, FlagSets, Mark, Marks, ModelFields, NewEvent, Setback, SqliteStore, Store, StoreError, StoreFuture,
+        StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage,
     },
 };
 
@@ -134,6 +134,13 @@ impl Deliveries for Line {
             }
             written
         })
+    }
+}
+
+impl FlagSets for Line {
+    pass! {
+        definitions<'a>() -> Option<StoredDefinitions>;
+        put_definitions<'a>(text: Option<String>, expected: u64) -> u64;
     }
 }
 

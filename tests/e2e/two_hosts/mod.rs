@@ -1,11 +1,18 @@
-//! Two hosts on one store share the deliveries; `bookings` is about documents that both write. The embedded store lets
+//! Two hosts on one store share the deliveries; `bookings` is about documents that both write, `flags` about clients that
+//! ask one and then the other. The embedded store lets
 //! one process in at a time, so both are in this one; a host is killed by cutting its line to the store in the middle of
 //! a handler, and comes back as a late writer.
 
 mod bookings;
+mod flags;
 mod line;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use tenon_host::{
@@ -44,6 +51,7 @@ impl Member {
         config.deliveries.claim = Duration::from_millis(400);
         config.deliveries.look_every = Duration::from_millis(10);
         config.deliveries.concurrency = 2;
+        config.ofrep.ticket_key_file = Some(setup.folder().join("ticket.key"));
         let line = Line::to(store);
         let starting = Host::builder().config(config).store(Arc::clone(&line) as _).start();
         Self { host: runtime.block_on(starting).unwrap(), line }
@@ -86,6 +94,9 @@ impl Pair {
     fn with(modules: &[&str]) -> Self {
         let setup = Setup::with(modules);
         let runtime = Runtime::new().unwrap();
+        let ticket_key = setup.folder().join("ticket.key");
+        fs::write(&ticket_key, "a-key-that-both-hosts-have-and-nobody-else").unwrap();
+        fs::set_permissions(ticket_key, Permissions::from_mode(0o600)).unwrap();
         let store = Arc::new(SqliteStore::open(setup.folder().join("store")).unwrap());
         let [one, other] = ["one", "other"].map(|name| Member::start(&runtime, &setup, &store, name));
         one.operate("POST", "", &json!({ "id": "acme" }));

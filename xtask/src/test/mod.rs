@@ -1,7 +1,9 @@
 //! Runs every test there is, and tells what was tested, what was skipped and what was left running.
 
+mod clients;
 mod leftovers;
 mod output;
+mod services;
 
 use std::{
     env,
@@ -20,7 +22,7 @@ use crate::{
     workspace::Workspace,
 };
 
-use self::{leftovers::Watch, output::Report};
+use self::{leftovers::Watch, output::Report, services::Services};
 
 /// What a skipped test means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,10 @@ pub(crate) fn test(workspace: &Workspace, filter: Option<&str>, skips: Skips) ->
     // `cargo test` alone does not build the libraries of modules and fixtures that tests open.
     workspace.run_cargo(["build", "--workspace", "--all-targets"])?;
     let watch = Watch::begin()?;
-    let mut report = cargo_test(workspace, filter)?;
+    let services = Services::start(workspace)?;
+    let mut report = cargo_test(workspace, filter, &services)?;
+    // Before the look for what is left: they are wanted until here.
+    drop(services);
     if filter.is_none() {
         test_story(workspace, &mut report);
     }
@@ -86,9 +91,11 @@ fn conclude(report: &Report, skips: Skips) -> ExitCode {
 }
 
 /// Runs `cargo test`, shows its output as it comes, and sums it up.
-fn cargo_test(workspace: &Workspace, filter: Option<&str>) -> Result<Report> {
+fn cargo_test(workspace: &Workspace, filter: Option<&str>, services: &Services) -> Result<Report> {
     let mut command = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
     command.args(filter);
+    services.tell(&mut command);
+    command.envs(clients::prepare(workspace, filter));
     // A test that passes says `SKIPPED: ...` on its own stdout, which is thrown away without this.
     command.args(["--", "--show-output"]);
     let name = shown(&command);

@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is what these functions are for")]
 
+mod definitions;
 mod deliveries;
 mod documents;
 mod find;
@@ -25,7 +26,10 @@ mod unique;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{CollectionKey, Cors, DocumentPage, Find, ModelFields, Store, StoreError, TenantDocument, TenantStatus};
+use super::{
+    ApiKey, CollectionKey, Cors, DocumentPage, Find, KeyHash, ModelFields, Store, StoreError, TenantDocument,
+    TenantStatus,
+};
 
 /// How long one test may take: long enough for a slow disk, short enough to be waited for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,7 +45,8 @@ macro_rules! list {
 
 list! {
     tenants: created_is_found_as_it_was replaced_by_revision_only deleted_by_revision_only revisions_outlive_a_tenant
-        deleted_only_without_documents purged_with_documents_of_no_one_else paged_in_bytewise_order;
+        deleted_only_without_documents purged_with_documents_of_no_one_else paged_in_bytewise_order
+        revisions_are_told_together;
     documents: inserted_replaced_deleted refused_by_revision_or_absence kept_byte_for_byte only_objects_are_stored
         ids_have_limits collections_do_not_mix large_bodies_are_kept answers;
     unique: kept_on_insert kept_on_put freed_by_delete_and_change not_for_missing_null_or_lists by_value_and_type
@@ -60,9 +65,11 @@ list! {
         a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
         what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
         tenants_and_modules_do_not_mix they_go_with_their_tenant;
+    definitions: are_kept_as_written are_replaced_by_revision_only go_on_after_they_were_taken_away
+        do_not_go_with_a_tenant;
     marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins
-        one_creation_of_a_tenant_wins a_dropped_write_is_whole_or_absent;
+        one_creation_of_a_tenant_wins one_write_of_definitions_wins a_dropped_write_is_whole_or_absent;
 }
 
 /// Runs every test against a store of its own, all of them even where some fail. `make` returns an empty store, and
@@ -112,6 +119,16 @@ pub fn tenant(id: &str) -> TenantDocument {
         feature_flags: BTreeMap::from([("theme".to_owned(), "dark".into())]),
         settings: BTreeMap::from([("tasks".to_owned(), serde_json::json!({ "limit": 3 }))]),
         cors: Cors::new(vec!["https://app.example".to_owned()], Some(600), true).ok().map(Box::new),
+        api_keys: vec![ApiKey {
+            id: "k1".to_owned(),
+            name: "shop".to_owned(),
+            hash: KeyHash([7; 32]),
+            scopes: vec!["flags:read".to_owned()],
+            created_at: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            created_by: Some("admin".to_owned()),
+            expires_at: None,
+            unknown: serde_json::Map::new(),
+        }],
         revision: 0,
         updated_at: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
         unknown: serde_json::Map::from_iter([("plan".to_owned(), serde_json::json!({ "seats": [1, 2] }))]),

@@ -139,3 +139,16 @@ pub(super) async fn paged_in_bytewise_order(store: Arc<dyn Store>) {
     let page = store.tenants(Some(&"a-c".parse().unwrap()), 1).await.unwrap();
     assert_eq!((page.tenants[0].id.as_str(), page.more), ("a.b", true));
 }
+
+pub(super) async fn revisions_are_told_together(store: Arc<dyn Store>) {
+    for id in ["a", "b", "c"] {
+        store.create_tenant(tenant(id)).await.unwrap();
+    }
+    let b = store.tenant(&"b".parse().unwrap()).await.unwrap().unwrap();
+    store.replace_tenant((*b).clone()).await.unwrap();
+    store.delete_tenant(&"c".parse().unwrap(), 1, TenantData::Refuse).await.unwrap();
+    let ids: Vec<TenantId> = ["c", "b", "never", "a"].map(|id| id.parse().unwrap()).into();
+    assert_eq!(store.tenant_revisions(&ids).await.unwrap(), [None, Some(2), None, Some(1)]);
+    assert!(store.tenant_revisions(&[]).await.unwrap().is_empty());
+    assert_eq!(store.tenant_nearby(&ids[1]).await.unwrap().unwrap().revision, 2);
+}

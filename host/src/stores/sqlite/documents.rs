@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 use super::{StoreError, revision_from, revision_to};
 use crate::stores::{
     CollectionKey, ModelFields, StoredDocument,
-    entries::{self, Entry},
+    entries::{self, Entry, normal},
 };
 
 /// One document.
@@ -167,17 +167,6 @@ fn agree(
     both.unique.extend(fields.unique);
     both.index.extend(fields.index);
     entries::entries(body, &both)
-}
-
-/// Sorted, without repeats, and no field on both lists, so that equal fields look equal.
-fn normal(fields: &ModelFields) -> ModelFields {
-    let ModelFields { mut unique, mut index } = fields.clone();
-    unique.sort_unstable();
-    unique.dedup();
-    index.retain(|field| !unique.contains(field));
-    index.sort_unstable();
-    index.dedup();
-    ModelFields { unique, index }
 }
 
 fn entries_of(connection: &Connection, at: &CollectionKey, id: &str) -> Result<Vec<Entry>, StoreError> {

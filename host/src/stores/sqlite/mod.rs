@@ -1,10 +1,12 @@
 //! The embedded store: one SQLite file, one thread that writes, a few that read. Refuses to share its file with
 //! another host.
 
+mod definitions;
 mod deliveries;
 mod documents;
 mod find;
 mod marks;
+mod mirror;
 mod open;
 mod readers;
 mod schema;
@@ -30,8 +32,8 @@ use self::{
 };
 use super::{
     Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
-    Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDocument, TenantData,
-    TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
+    FlagSets, Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDefinitions,
+    StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
 };
 use crate::names::{ModuleName, TenantId};
 
@@ -114,6 +116,11 @@ impl Store for SqliteStore {
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
         let id = id.clone();
         Box::pin(self.readers.read(move |connection| tenants::tenant(connection, &id)))
+    }
+
+    fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
+        let ids = ids.to_vec();
+        Box::pin(self.readers.read(move |connection| tenants::revisions(connection, &ids)))
     }
 
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {
@@ -319,6 +326,16 @@ impl Deliveries for SqliteStore {
 
     fn backlog(&self) -> StoreFuture<'_, Backlog> {
         Box::pin(self.readers.read(deliveries::backlog))
+    }
+}
+
+impl FlagSets for SqliteStore {
+    fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        Box::pin(self.readers.read(definitions::definitions))
+    }
+
+    fn put_definitions(&self, text: Option<String>, expected: u64) -> StoreFuture<'_, u64> {
+        Box::pin(self.write(move |connection| definitions::put(connection, text.as_deref(), expected)))
     }
 }
 

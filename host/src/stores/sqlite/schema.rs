@@ -115,6 +115,14 @@ CREATE TRIGGER waiting_ends AFTER DELETE ON deliveries WHEN old.kind = 1 AND old
     DELETE FROM waiting WHERE tenant = old.tenant AND publisher = old.queue AND events = 0;
 END;
 ",
+    "
+CREATE TABLE definitions (
+    only       INTEGER NOT NULL PRIMARY KEY CHECK (only = 1), -- one row, for all tenants
+    revision   INTEGER NOT NULL,
+    text       TEXT,             -- null once taken away, so that the revision goes on
+    updated_at INTEGER NOT NULL  -- milliseconds since 1970
+) STRICT;
+",
 ];
 
 /// Refuses a database that [`migrate`] must not touch; changes nothing.

@@ -21,6 +21,12 @@ pub(super) fn tenant(connection: &Connection, id: &TenantId) -> Result<Option<Ar
     Ok(Some(read(id.as_str(), revision, &document)?))
 }
 
+/// The revisions of tenants.
+pub(super) fn revisions(connection: &Connection, ids: &[TenantId]) -> Result<Vec<Option<u64>>, StoreError> {
+    let found = |id| Ok(revision(connection, id)?.and_then(|(revision, is_there)| is_there.then_some(revision)));
+    ids.iter().map(found).collect()
+}
+
 /// A page of tenants.
 pub(super) fn tenants(
     connection: &Connection,
@@ -99,6 +105,49 @@ pub(super) fn delete(
     ] {
         connection.prepare_cached(sql)?.execute(tenant)?;
     }
+    Ok(())
+}
+
+/// Takes documents of another store over, with their revisions, unless what is here is newer; `gone` are no more there.
+pub(super) fn adopt(
+    connection: &Connection,
+    documents: &[Arc<TenantDocument>],
+    gone: &[TenantId],
+) -> Result<(), StoreError> {
+    for document in documents {
+        if revision(connection, &document.id)?.is_none_or(|(known, _)| known <= document.revision) {
+            write(connection, document)?;
+        }
+    }
+    for id in gone {
+        forget(connection, id)?;
+    }
+    Ok(())
+}
+
+/// Takes over all there is above `after` and up to `until`, so what is here beside it goes; what is `unreadable` there
+/// stays as it is.
+pub(super) fn adopt_page(
+    connection: &Connection,
+    (after, until): (Option<&TenantId>, Option<&TenantId>),
+    documents: &[Arc<TenantDocument>],
+    unreadable: &[TenantId],
+) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM tenants WHERE document IS NOT NULL AND id > ?1 AND (?2 IS NULL OR id <= ?2)";
+    let known: Vec<String> = connection
+        .prepare_cached(sql)?
+        .query_map(params![after.map_or("", TenantId::as_str), until.map(TenantId::as_str)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let is_there = |id: &str| {
+        documents.binary_search_by(|it| it.id.as_str().cmp(id)).is_ok() || unreadable.iter().any(|it| it.as_str() == id)
+    };
+    let gone: Vec<TenantId> = known.iter().filter(|id| !is_there(id)).filter_map(|id| id.parse().ok()).collect();
+    adopt(connection, documents, &gone)
+}
+
+/// Leaves nothing behind: what comes later has the revision that the other store gives it.
+fn forget(connection: &Connection, id: &TenantId) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM tenants WHERE id = ?1")?.execute([id.as_str()])?;
     Ok(())
 }
 

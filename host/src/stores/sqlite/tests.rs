@@ -98,7 +98,7 @@ fn foreign_newer_and_broken_files_are_refused_and_left_alone() {
     drop(SqliteStore::open(folder.path()).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = std::fs::read(&path).unwrap();
-    assert_eq!(refusal(folder.path()), "`tenon.db` has schema version 99, this host knows versions up to 4");
+    assert_eq!(refusal(folder.path()), "`tenon.db` has schema version 99, this host knows versions up to 5");
     assert!(std::fs::read(&path).unwrap() == newer);
 
     std::fs::remove_file(&path).unwrap();

@@ -12,8 +12,8 @@ use http::Request;
 use http_body_util::Empty;
 use tenon_host::{
     config::{Config, RuntimeMode},
-    gateway::{Door, DoorSettings, TenantNaming, TrustedProxies},
-    identity::Verifier,
+    gateway::{Door, DoorSettings, OfrepSettings, TenantNaming, TrustedProxies},
+    identity::{TicketKey, Verifier},
     loader::{CallRequest, Reply},
     tenancy::{Lent, Looked, Tenancy},
 };
@@ -101,7 +101,14 @@ fn door(config: &Config, tenancy: Tenancy) -> Result<Door> {
         host_suffix: source.host_suffix.clone(),
         path_prefix: source.path_prefix.clone(),
     };
-    Ok(Door::new(tenancy, verifier, DoorSettings { dev: false, naming, proxies: TrustedProxies::default() }))
+    let ofrep = OfrepSettings {
+        concurrency: 256,
+        event_streams: 0,
+        heartbeat: Duration::from_secs(20),
+        ticket_life: Duration::from_secs(900),
+        tickets: TicketKey::new(b"nobody asks for flags here"),
+    };
+    Ok(Door::new(tenancy, verifier, DoorSettings { dev: false, naming, proxies: TrustedProxies::default(), ofrep }))
 }
 
 async fn measure(door: &Door, tenancy: &Tenancy, spread_over: usize, effort: Effort) -> Result<Times> {

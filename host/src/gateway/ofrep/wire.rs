@@ -7,9 +7,9 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{body::AnswerBody, ofrep::status_of};
 use crate::{
     flags::{EvaluationError, FlagEvaluation, FlagSource},
+    gateway::body::AnswerBody,
     problem::Problem,
 };
 
@@ -17,6 +17,9 @@ use crate::{
 const SOURCE: &str = "tenon.source";
 /// And of `module`, which.
 const MODULE: &str = "tenon.module";
+
+/// `true` in the metadata while the host may be behind the store.
+const STALE: &str = "stale";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -65,8 +68,7 @@ struct Success<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a Value>,
     reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    variant: Option<&'a str>,
+    variant: &'a str,
     metadata: Map<String, Value>,
 }
 
@@ -81,11 +83,32 @@ struct Failure<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct All<'a> {
     flags: Vec<Answer<'a>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     metadata: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_streams: Option<[EventStream<'a>; 1]>,
 }
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventStream<'a> {
+    r#type: &'static str,
+    endpoint: Endpoint<'a>,
+    inactivity_delay_sec: u32,
+}
+
+/// A client adds the origin that it asked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint<'a> {
+    request_uri: &'a str,
+}
+
+/// After how long out of sight a page closes its stream: OFREP's default.
+const INACTIVITY_SECONDS: u32 = 120;
 
 impl<'a> Answer<'a> {
     fn of(found: &FlagEvaluation<'a>) -> Self {
@@ -107,22 +130,40 @@ impl<'a> Answer<'a> {
             }
         };
         metadata.insert(SOURCE.to_owned(), source.into());
-        // OFREP lets it be left out; some of its clients fail without.
-        let variant = found.variant.or(found.value.map(|_| source));
+        // OFREP lets it be left out; the provider for Python fails without, whether or not there is a value.
+        let variant = found.variant.unwrap_or(source);
         let reason = found.reason.as_str();
         Self::Success(Success { key: found.name, value: found.value, reason, variant, metadata })
     }
 }
 
-/// The answer about one flag.
-pub(super) fn one(found: &FlagEvaluation<'_>) -> Response<AnswerBody> {
+/// The answer about one flag, by a host that may be behind the store or not.
+pub(super) fn one(found: &FlagEvaluation<'_>, is_stale: bool) -> Response<AnswerBody> {
     let status = if found.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    json(status, &Answer::of(found))
+    let mut answer = Answer::of(found);
+    if let (Answer::Success(success), true) = (&mut answer, is_stale) {
+        success.metadata.insert(STALE.to_owned(), true.into());
+    }
+    json(status, &answer)
 }
 
-/// The answer about all flags; a flag that failed is one of them.
-pub(super) fn all(found: &[FlagEvaluation<'_>], metadata: &Map<String, Value>) -> Response<AnswerBody> {
-    json(StatusCode::OK, &All { flags: found.iter().map(Answer::of).collect(), metadata })
+/// The answer about all flags; a flag that failed is one of them. `stream` is where changes are told, where they are.
+pub(super) fn all(
+    found: &[FlagEvaluation<'_>],
+    metadata: &Map<String, Value>,
+    stream: Option<&str>,
+    is_stale: bool,
+) -> Response<AnswerBody> {
+    let mut metadata = Cow::Borrowed(metadata);
+    if is_stale {
+        metadata.to_mut().insert(STALE.to_owned(), true.into());
+    }
+    let metadata = &*metadata;
+    let event_streams = stream.map(|request_uri| {
+        let endpoint = Endpoint { request_uri };
+        [EventStream { r#type: "sse", endpoint, inactivity_delay_sec: INACTIVITY_SECONDS }]
+    });
+    json(StatusCode::OK, &All { flags: found.iter().map(Answer::of).collect(), metadata, event_streams })
 }
 
 /// The client has the answer already.
@@ -137,7 +178,9 @@ pub(super) fn refusal(key: Option<&str>, refused: &Refused) -> Response<AnswerBo
     let (status, code, details) = match refused {
         Refused::Problem(problem) => {
             let status = status_of(problem);
-            (status, (status == StatusCode::BAD_REQUEST).then_some("GENERAL"), problem.message())
+            // Clients read the body of 400, 404 and 500; what 401, 403 and 429 mean they know from the status.
+            let is_read = matches!(status, StatusCode::BAD_REQUEST | StatusCode::INTERNAL_SERVER_ERROR);
+            (status, is_read.then_some("GENERAL"), problem.message())
         }
         Refused::NotFound => (StatusCode::NOT_FOUND, None, "There is no such endpoint"),
         Refused::FlagNotFound => (StatusCode::NOT_FOUND, Some("FLAG_NOT_FOUND"), "Nobody knows this flag"),
@@ -150,6 +193,14 @@ pub(super) fn refusal(key: Option<&str>, refused: &Refused) -> Response<AnswerBo
         response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     }
     response
+}
+
+/// The status of what a problem is told with: OFREP has 404 for flags only.
+fn status_of(problem: &Problem) -> StatusCode {
+    match problem.status() {
+        StatusCode::NOT_FOUND => StatusCode::BAD_REQUEST,
+        other => other,
+    }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response<AnswerBody> {

@@ -1,0 +1,20 @@
+//! How clients are served that ask for flags, out of the configuration and the key file.
+
+use super::builder::StartError;
+use crate::{config::Config, gateway::OfrepSettings, identity::TicketKey};
+
+/// Reads the key that hosts share, or this host's own, which is made at the first start.
+pub(super) fn ofrep_settings(config: &Config) -> Result<OfrepSettings, StartError> {
+    let tickets = match &config.ofrep.ticket_key_file {
+        Some(shared) => TicketKey::load(shared),
+        None => TicketKey::load_or_create(&config.data.join("ticket.key")),
+    };
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(OfrepSettings {
+        concurrency: number(config.ofrep.concurrency),
+        event_streams: number(config.ofrep.event_streams),
+        heartbeat: config.ofrep.heartbeat,
+        ticket_life: config.ofrep.ticket_life,
+        tickets: tickets.map_err(StartError::TicketKey)?,
+    })
+}

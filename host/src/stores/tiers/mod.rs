@@ -1,0 +1,213 @@
+//! What lies between a host and a store that others share: a cache that hosts share, where there is one, and on this
+//! host's disk what was last known of tenants, flags and marks. The store stays the truth: writes go to it alone, and
+//! what was read elsewhere is for the first look at a tenant and for the time while the truth is away.
+
+mod figures;
+mod last_good;
+mod pass_on;
+mod probe;
+mod shared_cache;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+
+pub use figures::{Counted, LastGoodFigures, SharedFigures, TierFigures};
+pub use last_good::LastGood;
+pub use shared_cache::{SharedCache, SharedCacheError, SharedCacheSettings};
+
+use self::figures::Counters;
+use super::{ChangeListener, Reach, Store, StoreChange, StoreError, TenantDocument};
+use crate::names::TenantId;
+
+/// A shared store with what lies before it.
+pub struct Tiered {
+    inner: Arc<Inner>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Inner {
+    truth: Arc<dyn Store>,
+    shared: Option<SharedCache>,
+    last_good: Option<LastGood>,
+    reach: Arc<Reach>,
+    /// Somebody could not reach the truth: it is looked at now.
+    doubt: Notify,
+    listener: Mutex<Option<ChangeListener>>,
+    counters: Counters,
+    /// Where what nobody waits for is done.
+    runtime: Handle,
+}
+
+/// The truth is known to be away, so it was not asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the store could not be reached when it was last tried")]
+struct Away;
+
+impl Tiered {
+    /// Puts a cache and a copy on the disk before a store. Tasks run on `runtime` until this is dropped.
+    pub fn start(
+        truth: Arc<dyn Store>,
+        shared: Option<SharedCache>,
+        last_good: Option<LastGood>,
+        runtime: &Handle,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            truth,
+            shared,
+            last_good,
+            reach: Arc::default(),
+            doubt: Notify::new(),
+            listener: Mutex::default(),
+            counters: Counters::default(),
+            runtime: runtime.clone(),
+        });
+        let heard = Arc::downgrade(&inner);
+        inner.truth.listen(Arc::new(move |change| tell(&heard, change)));
+        let mut tasks = vec![runtime.spawn(probe::run(Arc::clone(&inner)))];
+        if let Some(shared) = &inner.shared {
+            let heard = Arc::downgrade(&inner);
+            tasks.push(runtime.spawn(shared.follow(Arc::new(move |change| tell(&heard, change)))));
+        }
+        if inner.last_good.is_some() {
+            tasks.push(runtime.spawn(last_good::follow(Arc::clone(&inner))));
+        }
+        Self { inner, tasks }
+    }
+
+    /// Whether the truth is there, looked at now: before it the first answer would be a guess.
+    pub async fn look(&self) {
+        probe::look(&self.inner).await;
+    }
+
+    /// What was found where, and what there is.
+    pub fn figures(&self) -> TierFigures {
+        self.inner.figures()
+    }
+
+    /// Ends the tasks and closes the copy on the disk.
+    pub async fn close(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(last_good) = &self.inner.last_good {
+            last_good.close().await;
+        }
+    }
+}
+
+impl Drop for Tiered {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl fmt::Debug for Tiered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tiered").field("reach", &self.inner.reach).finish_non_exhaustive()
+    }
+}
+
+fn tell(inner: &Weak<Inner>, change: StoreChange) {
+    if let Some(inner) = inner.upgrade() {
+        inner.heard(change);
+    }
+}
+
+impl Inner {
+    /// Something was changed in the truth.
+    fn heard(&self, change: StoreChange) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last_good) = &self.last_good {
+            last_good.note(change.clone());
+        }
+        if let Some(listener) = listener {
+            listener(change);
+        }
+    }
+
+    /// Asks the truth, unless it is known to be away.
+    async fn ask<T>(&self, asking: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        if !self.reach.is_reached() {
+            return Err(StoreError::Unavailable(Box::new(Away)));
+        }
+        let answer = asking.await;
+        if matches!(answer, Err(StoreError::Unavailable(_))) {
+            self.doubt.notify_one();
+        }
+        answer
+    }
+
+    async fn tenant_nearby(&self, id: &TenantId) -> Result<Option<Arc<TenantDocument>>, StoreError> {
+        if let Some(shared) = &self.shared {
+            if let Some(document) = shared.get(id).await {
+                self.counters.shared.hit();
+                return Ok(Some(document));
+            }
+            self.counters.shared.miss();
+        }
+        let read = self.ask(self.truth.tenant(id)).await;
+        match read {
+            Ok(found) => {
+                self.counters.truth.hit();
+                if let Some(document) = &found {
+                    self.saw(document, News::Read);
+                }
+                Ok(found)
+            }
+            Err(StoreError::Unavailable(reason)) => {
+                self.counters.truth.miss();
+                let known = match &self.last_good {
+                    Some(last_good) => last_good.tenant(id).await?,
+                    None => None,
+                };
+                match known {
+                    Some(document) => {
+                        self.counters.last_good.hit();
+                        Ok(Some(document))
+                    }
+                    // It may be one that was made elsewhere, a moment ago.
+                    None => {
+                        self.counters.last_good.miss();
+                        Err(StoreError::Unavailable(reason))
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A document of the truth's, as it is there now. Nobody waits for what is made of it.
+    fn saw(&self, document: &Arc<TenantDocument>, news: News) {
+        if let Some(last_good) = &self.last_good {
+            last_good.keep(Arc::clone(document));
+        }
+        if let Some(shared) = self.shared.clone() {
+            let document = Arc::clone(document);
+            self.runtime.spawn(async move { shared.set(&document, news).await });
+        }
+    }
+
+    /// A tenant was deleted; this is what its deletion left.
+    fn saw_deletion(&self, id: &TenantId, revision: u64) {
+        if let Some(last_good) = &self.last_good {
+            last_good.note(StoreChange::Tenant { id: id.clone(), revision });
+        }
+        if let Some(shared) = self.shared.clone() {
+            let id = id.clone();
+            self.runtime.spawn(async move { shared.delete(&id, revision).await });
+        }
+    }
+}
+
+/// Whether others are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// It was there before.
+    Read,
+    /// This host has just written it.
+    Written,
+}

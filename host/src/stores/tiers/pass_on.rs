@@ -1,0 +1,248 @@
+//! Everything that the store alone knows: passed on to it, unless it is known to be away.
+
+use std::sync::Arc;
+
+use super::{Away, News, TierFigures, Tiered};
+use crate::{
+    names::{ModuleName, TenantId},
+    stores::{
+        Backlog, ChangeListener, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage,
+        DocumentWrite, Find, FlagSets, Mark, Marks, ModelFields, NewEvent, Reach, Setback, Store, StoreError,
+        StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage,
+    },
+};
+
+impl Tiered {
+    fn pass<'a, T: Send + 'a>(&'a self, asking: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        Box::pin(self.inner.ask(asking))
+    }
+}
+
+impl Store for Tiered {
+    fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
+        Box::pin(async move {
+            let found = self.inner.ask(self.inner.truth.tenant(id)).await?;
+            if let Some(document) = &found {
+                self.inner.saw(document, News::Read);
+            }
+            Ok(found)
+        })
+    }
+
+    fn tenant_nearby<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
+        Box::pin(self.inner.tenant_nearby(id))
+    }
+
+    fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
+        self.pass(self.inner.truth.tenant_revisions(ids))
+    }
+
+    fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {
+        Box::pin(async move {
+            match (self.inner.ask(self.inner.truth.tenants(after, limit)).await, &self.inner.last_good) {
+                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().tenants(after, limit).await,
+                (page, _) => page,
+            }
+        })
+    }
+
+    fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
+        Box::pin(async move {
+            let written = self.inner.ask(self.inner.truth.create_tenant(document)).await?;
+            self.inner.saw(&written, News::Written);
+            Ok(written)
+        })
+    }
+
+    fn replace_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
+        Box::pin(async move {
+            let written = self.inner.ask(self.inner.truth.replace_tenant(document)).await?;
+            self.inner.saw(&written, News::Written);
+            Ok(written)
+        })
+    }
+
+    fn delete_tenant<'a>(&'a self, id: &'a TenantId, revision: u64, data: TenantData) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.inner.ask(self.inner.truth.delete_tenant(id, revision, data)).await?;
+            self.inner.saw_deletion(id, revision + 1);
+            Ok(())
+        })
+    }
+
+    fn get<'a>(&'a self, at: &'a CollectionKey, id: &'a str) -> StoreFuture<'a, Option<StoredDocument>> {
+        self.pass(self.inner.truth.get(at, id))
+    }
+
+    fn insert<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+    ) -> StoreFuture<'a, u64> {
+        self.pass(self.inner.truth.insert(at, fields, id, body))
+    }
+
+    fn put<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        id: &'a str,
+        body: Vec<u8>,
+        expected: u64,
+    ) -> StoreFuture<'a, u64> {
+        self.pass(self.inner.truth.put(at, fields, id, body, expected))
+    }
+
+    fn delete<'a>(&'a self, at: &'a CollectionKey, id: &'a str, expected: u64) -> StoreFuture<'a, ()> {
+        self.pass(self.inner.truth.delete(at, id, expected))
+    }
+
+    fn find<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        find: &'a Find,
+    ) -> StoreFuture<'a, DocumentPage> {
+        self.pass(self.inner.truth.find(at, fields, find))
+    }
+
+    fn reindex<'a>(&'a self, at: &'a CollectionKey, fields: &'a ModelFields) -> StoreFuture<'a, ()> {
+        self.pass(self.inner.truth.reindex(at, fields))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        if !self.inner.reach.is_reached() {
+            return Box::pin(async { Err(StoreError::Unavailable(Box::new(Away))) });
+        }
+        self.inner.truth.ping()
+    }
+
+    fn listen(&self, listener: ChangeListener) {
+        *self.inner.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(listener);
+    }
+
+    fn reach(&self) -> Option<Arc<Reach>> {
+        Some(Arc::clone(&self.inner.reach))
+    }
+
+    fn tiers(&self) -> Option<TierFigures> {
+        Some(self.inner.figures())
+    }
+}
+
+impl FlagSets for Tiered {
+    fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        Box::pin(async move {
+            match (self.inner.ask(self.inner.truth.definitions()).await, &self.inner.last_good) {
+                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().definitions().await,
+                (Ok(found), Some(last_good)) => {
+                    last_good.keep_definitions(&found);
+                    Ok(found)
+                }
+                (read, _) => read,
+            }
+        })
+    }
+
+    fn put_definitions(&self, text: Option<String>, expected: u64) -> StoreFuture<'_, u64> {
+        self.pass(self.inner.truth.put_definitions(text, expected))
+    }
+}
+
+impl Marks for Tiered {
+    fn marks(&self) -> StoreFuture<'_, Vec<Mark>> {
+        Box::pin(async move {
+            match (self.inner.ask(self.inner.truth.marks()).await, &self.inner.last_good) {
+                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().marks().await,
+                (Ok(marks), Some(last_good)) => {
+                    last_good.keep_marks(&marks);
+                    Ok(marks)
+                }
+                (read, _) => read,
+            }
+        })
+    }
+
+    fn set_mark(&self, mark: Mark) -> StoreFuture<'_, ()> {
+        self.pass(self.inner.truth.set_mark(mark))
+    }
+
+    fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
+        self.pass(self.inner.truth.clear_marks(module, tenant))
+    }
+}
+
+impl Deliveries for Tiered {
+    fn publish(&self, event: NewEvent, claim: Option<Claim>) -> StoreFuture<'_, ()> {
+        self.pass(self.inner.truth.publish(event, claim))
+    }
+
+    fn set_wake<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        module: &'a ModuleName,
+        key: &'a str,
+        at: i64,
+        claim: Option<Claim>,
+    ) -> StoreFuture<'a, ()> {
+        self.pass(self.inner.truth.set_wake(tenant, module, key, at, claim))
+    }
+
+    fn cancel_wake<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        module: &'a ModuleName,
+        key: &'a str,
+        claim: Option<Claim>,
+    ) -> StoreFuture<'a, ()> {
+        self.pass(self.inner.truth.cancel_wake(tenant, module, key, claim))
+    }
+
+    fn claim_due(&self, request: ClaimRequest) -> StoreFuture<'_, Vec<Delivery>> {
+        self.pass(self.inner.truth.claim_due(request))
+    }
+
+    fn next_due(&self) -> StoreFuture<'_, Option<i64>> {
+        self.pass(self.inner.truth.next_due())
+    }
+
+    fn renew(&self, claim: Claim, until: i64) -> StoreFuture<'_, ()> {
+        self.pass(self.inner.truth.renew(claim, until))
+    }
+
+    fn finish(&self, claim: Claim) -> StoreFuture<'_, ()> {
+        self.pass(self.inner.truth.finish(claim))
+    }
+
+    fn set_back<'a>(&'a self, claim: Claim, setback: Setback, error: &'a str) -> StoreFuture<'a, ()> {
+        self.pass(self.inner.truth.set_back(claim, setback, error))
+    }
+
+    fn write_under<'a>(
+        &'a self,
+        claim: Claim,
+        at: &'a CollectionKey,
+        fields: &'a ModelFields,
+        write: DocumentWrite,
+    ) -> StoreFuture<'a, u64> {
+        self.pass(self.inner.truth.write_under(claim, at, fields, write))
+    }
+
+    fn dead_letters(&self, after: Option<i64>, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.pass(self.inner.truth.dead_letters(after, limit))
+    }
+
+    fn retry_dead(&self, id: i64, now: i64) -> StoreFuture<'_, bool> {
+        self.pass(self.inner.truth.retry_dead(id, now))
+    }
+
+    fn discard_dead(&self, id: i64) -> StoreFuture<'_, bool> {
+        self.pass(self.inner.truth.discard_dead(id))
+    }
+
+    fn backlog(&self) -> StoreFuture<'_, Backlog> {
+        self.pass(self.inner.truth.backlog())
+    }
+}

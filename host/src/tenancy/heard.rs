@@ -1,0 +1,296 @@
+//! What others change in the store: told by the store where it can tell, and found by comparing revisions again and
+//! again where it can't, or where a message was lost. Either way a tenant is read again, and only a newer document takes
+//! the place of what is in force.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    command::{Command, Work},
+    context::Context,
+    handle::Tenancy,
+    services::collections_of,
+    supervisor::Supervisor,
+};
+use crate::{
+    catalog::Candidate,
+    flags::{DefinitionErrors, Definitions},
+    names::TenantId,
+    stores::{Reach, StoreChange, StoreError, StoredDefinitions},
+};
+
+/// What came of the definitions in the store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DefinitionsState {
+    /// The one that was read last; 0 where there are none.
+    pub revision: u64,
+    /// What is wrong with it; then what was before is in force.
+    pub problems: Vec<String>,
+}
+
+/// How many tenants are compared with one question to the store.
+const COMPARED_AT_ONCE: usize = 500;
+
+/// How long the store may take to answer one. A guess that is generous.
+const COMPARE_WAIT: Duration = Duration::from_secs(10);
+
+/// An instance whose collections may not be indexed as its code wants them: it began while the store was away.
+pub(super) struct NotIndexed {
+    pub(super) tenant: TenantId,
+    pub(super) candidate: Arc<Candidate>,
+    pub(super) slot: u64,
+    pub(super) serial: u64,
+}
+
+impl Supervisor {
+    /// Somebody has changed something in the store, perhaps this host.
+    pub(super) fn heard(&mut self, change: StoreChange) {
+        match change {
+            StoreChange::Tenant { id, revision } => self.heard_of(id, revision),
+            StoreChange::Definitions => self.context.read_definitions(),
+            StoreChange::Marks => self.look_for_marks(),
+            StoreChange::Deliveries => self.context.bell.ring(),
+            StoreChange::Everything => {
+                self.look_for_marks();
+                self.context.bell.ring();
+                self.compare();
+            }
+        }
+    }
+
+    /// A tenant has this revision. One that is not in memory is read when somebody asks for it.
+    fn heard_of(&mut self, id: TenantId, revision: u64) {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        if tenant.is_unsaved || tenant.snapshot.as_ref().is_some_and(|it| it.document.revision >= revision) {
+            return;
+        }
+        // What is being read may be older; the end of the job compares.
+        tenant.wanted = tenant.wanted.max(revision);
+        if tenant.snapshot.is_some() {
+            self.enqueue(id, Work::Reconcile, None);
+        }
+    }
+
+    /// The store has these definitions. What is in force already is not made anew.
+    pub(super) fn defined_in_store(&mut self, revision: u64, parsed: Result<Arc<Definitions>, DefinitionErrors>) {
+        let known = self.context.stored_definitions.load();
+        if known.revision == revision {
+            return;
+        }
+        let problems = match parsed {
+            Ok(definitions) => {
+                tracing::info!(revision, flags = definitions.len(), "flags are defined anew");
+                let (reply, _) = oneshot::channel();
+                self.define(definitions, reply);
+                Vec::new()
+            }
+            Err(errors) => {
+                let problems: Vec<String> = errors.problems().iter().map(ToString::to_string).collect();
+                for problem in &problems {
+                    tracing::warn!(revision, "flags stay defined as they were: {problem}");
+                }
+                problems
+            }
+        };
+        self.context.stored_definitions.store(Arc::new(DefinitionsState { revision, problems }));
+    }
+
+    /// What was heard of while a job was at work is read now, once.
+    pub(super) fn read_what_is_newer(&mut self, id: &TenantId) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let wanted = std::mem::take(&mut tenant.wanted);
+        if tenant.snapshot.as_ref().is_some_and(|it| it.document.revision < wanted) && !tenant.is_unsaved {
+            self.enqueue(id.clone(), Work::Reconcile, None);
+        }
+    }
+
+    /// What runs is read again; what is at rest is forgotten.
+    pub(super) fn invalidate(&mut self, only: Option<TenantId>) {
+        let concerned: Vec<TenantId> = match only {
+            Some(id) => vec![id],
+            None => self.tenants.keys().cloned().collect(),
+        };
+        self.read_again(concerned);
+        self.tell_memory();
+    }
+
+    /// Those that are at work follow what there is now; the others are read when somebody asks for them.
+    pub(super) fn read_again(&mut self, tenants: Vec<TenantId>) {
+        for id in tenants {
+            match self.tenants.get(&id) {
+                None => {}
+                Some(tenant) if tenant.is_live() || !tenant.is_at_rest() => self.enqueue(id, Work::Reconcile, None),
+                Some(_) => {
+                    self.withdraw(&id);
+                    self.forget_if_empty(&id);
+                }
+            }
+        }
+    }
+
+    /// The safety net: compares what is in memory with the store, where it is time.
+    pub(super) fn compare_in_time(&mut self, now: Instant) {
+        let every = self.context.settings.compare_every;
+        if !every.is_zero() && now.duration_since(self.compared_at) >= every {
+            self.compare();
+        }
+    }
+
+    /// Compares the revisions of all tenants in memory with the store's, one round at a time.
+    fn compare(&mut self) {
+        if self.leaving.is_some() || self.context.comparing.swap(true, Ordering::AcqRel) {
+            // What changed since this round began is found by the next.
+            self.compare_again = true;
+            return;
+        }
+        self.compare_again = false;
+        self.compared_at = Instant::now();
+        self.context.read_definitions();
+        let known: Vec<(TenantId, u64)> = self
+            .tenants
+            .iter()
+            .filter(|(_, tenant)| !tenant.is_unsaved)
+            .filter_map(|(id, tenant)| Some((id.clone(), tenant.snapshot.as_ref()?.document.revision)))
+            .collect();
+        let context = Arc::clone(&self.context);
+        self.context.jobs.spawn(async move {
+            let mut is_whole = true;
+            // Of one that is gone, the next revision is the deletion's.
+            let differs = |(known, found): (&(TenantId, u64), Option<u64>)| {
+                let revision = found.unwrap_or(known.1 + 1);
+                (revision > known.1).then(|| StoreChange::Tenant { id: known.0.clone(), revision })
+            };
+            for known in known.chunks(COMPARED_AT_ONCE) {
+                let ids: Vec<TenantId> = known.iter().map(|(id, _)| id.clone()).collect();
+                match tokio::time::timeout(COMPARE_WAIT, context.store.tenant_revisions(&ids)).await {
+                    Ok(Ok(found)) => {
+                        for change in known.iter().zip(found).filter_map(differs) {
+                            let _ = context.commands.send(Command::Heard(change));
+                        }
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "tenants were not compared with the store");
+                        is_whole = false;
+                        break;
+                    }
+                    Err(_) => {
+                        is_whole = false;
+                        break;
+                    }
+                }
+            }
+            let _ = context.commands.send(Command::Compared { is_whole });
+        });
+    }
+
+    /// A round has ended. The tenants that differ are read again by now, or wait for it in their lanes.
+    pub(super) fn compared(&mut self, is_whole: bool) {
+        self.context.comparing.store(false, Ordering::Release);
+        if is_whole
+            && !self.compare_again
+            && let Some(reach) = &self.context.reach
+        {
+            reach.caught_up();
+            self.context.index_now();
+        }
+        if self.compare_again {
+            self.compare();
+        }
+    }
+}
+
+impl Context {
+    pub(super) fn index_later(&self, instance: NotIndexed) {
+        self.not_indexed.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+    }
+
+    /// Does what could not be done while the store was away. An instance that its collections don't fit is replaced; the
+    /// next start says why.
+    fn index_now(self: &Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.not_indexed.lock().unwrap_or_else(PoisonError::into_inner));
+        if waiting.is_empty() {
+            return;
+        }
+        let context = Arc::clone(self);
+        self.jobs.spawn(async move {
+            for instance in waiting {
+                let mut outcome = Ok(());
+                for (key, fields) in collections_of(&instance.tenant, &instance.candidate.manifest) {
+                    outcome = outcome.and(context.store.reindex(&key, &fields).await);
+                }
+                match outcome {
+                    Ok(()) => {}
+                    Err(StoreError::Unavailable(_)) => context.index_later(instance),
+                    Err(error) => {
+                        let NotIndexed { tenant, candidate, slot, serial } = instance;
+                        tracing::error!(%tenant, module = %candidate.name, %error, "a module's collections don't fit it");
+                        let _ = context.commands.send(Command::Broken { tenant, slot, serial });
+                    }
+                }
+            }
+        });
+    }
+
+    /// Reads the definitions of flags, where they are the store's, and puts them in force where they are others.
+    pub(super) fn read_definitions(self: &Arc<Self>) {
+        if !self.settings.definitions_in_store {
+            return;
+        }
+        let context = Arc::clone(self);
+        self.jobs.spawn(async move {
+            let read = tokio::time::timeout(COMPARE_WAIT, context.store.definitions()).await;
+            if let Ok(Ok(found)) = read {
+                context.take_definitions(found).await;
+            }
+        });
+    }
+
+    /// Puts definitions in force, unless newer ones are or they can't be understood: then what was before stays.
+    pub(super) async fn take_definitions(&self, found: Option<StoredDefinitions>) {
+        let revision = found.as_ref().map_or(0, |found| found.revision);
+        if self.stored_definitions.load().revision == revision {
+            return;
+        }
+        let text = found.map(|found| found.text);
+        // Compiling many rules takes a while.
+        let parsing = tokio::task::spawn_blocking(move || match text {
+            Some(text) => Definitions::parse(text.as_bytes()).map(Arc::new),
+            None => Ok(Arc::default()),
+        });
+        let Ok(parsed) = parsing.await else { return };
+        let _ = self.commands.send(Command::DefinedInStore { revision, parsed });
+    }
+}
+
+impl Tenancy {
+    /// Tells that something was changed in the store.
+    pub fn heard(&self, change: StoreChange) {
+        self.tell(Command::Heard(change));
+    }
+
+    /// For how many seconds what this host knows may have been behind the store; `None` while it is not. One atomic
+    /// read.
+    pub fn seconds_behind(&self) -> Option<u64> {
+        self.context.reach.as_deref().and_then(Reach::seconds_behind)
+    }
+
+    /// Whether the store can be reached, where it is not on this machine.
+    pub fn reach(&self) -> Option<&Arc<Reach>> {
+        self.context.reach.as_ref()
+    }
+
+    /// What came of the definitions of flags in the store; `None` where they are a file's.
+    pub fn stored_definitions(&self) -> Option<Arc<DefinitionsState>> {
+        self.context.settings.definitions_in_store.then(|| self.context.stored_definitions.load_full())
+    }
+
+    /// Forgets what is in memory of a tenant, or of all: what runs is read again and follows, what does not is read when
+    /// somebody asks for it.
+    pub fn invalidate(&self, tenant: Option<TenantId>) {
+        self.tell(Command::Invalidate { tenant });
+    }
+}

@@ -1,0 +1,80 @@
+//! Requests that wait for a tenant: one that is not in memory, or one that is there and older than they must have it.
+
+use std::sync::Arc;
+
+use super::{
+    command::{Reply, Work},
+    error::TenancyError,
+    snapshot::TenantSnapshot,
+    supervisor::Supervisor,
+};
+use crate::names::TenantId;
+
+/// A request that waits.
+pub(super) struct Waiting {
+    /// The least revision that will do.
+    since: u64,
+    /// Whether one more reading is waited for: the one that is under way may have begun before the revision was written.
+    again: bool,
+    reply: Reply<Arc<TenantSnapshot>>,
+}
+
+impl Waiting {
+    pub(super) fn refuse(self, error: TenancyError) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+impl Supervisor {
+    pub(super) fn load(&mut self, id: TenantId, since: u64, reply: Reply<Arc<TenantSnapshot>>) {
+        if self.leaving.is_some() {
+            let _ = reply.send(Err(TenancyError::ShuttingDown));
+            return;
+        }
+        let tenant = self.tenants.entry(id.clone()).or_default();
+        if let Some(snapshot) = tenant.snapshot.as_ref().filter(|snapshot| snapshot.document.revision >= since) {
+            let _ = reply.send(Ok(Arc::clone(snapshot)));
+            return;
+        }
+        if tenant.loading.is_empty() && tenant.snapshot.is_none() {
+            self.context.memory.missed();
+        }
+        tenant.loading.push(Waiting { since, again: true, reply });
+        // Whatever is at work or waits will load it too.
+        if tenant.busy.is_none() && tenant.lane.is_empty() {
+            tenant.lane.push_back((Work::Reconcile, None));
+            self.next_job(&id);
+        }
+    }
+
+    /// Answers those who wait for the tenant; without a snapshot that will do and an error of theirs, a reconciliation
+    /// follows.
+    pub(super) fn answer_loading(&mut self, id: &TenantId, error: Option<&TenancyError>) {
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        if tenant.loading.is_empty() {
+            return;
+        }
+        match (&tenant.snapshot, error) {
+            (Some(snapshot), error) => {
+                let mut kept = Vec::new();
+                for waiting in tenant.loading.drain(..) {
+                    let is_good = snapshot.document.revision >= waiting.since;
+                    match error.filter(|_| !is_good) {
+                        Some(error) => waiting.refuse(error.clone()),
+                        None if is_good || !waiting.again => drop(waiting.reply.send(Ok(Arc::clone(snapshot)))),
+                        None => kept.push(Waiting { again: false, ..waiting }),
+                    }
+                }
+                tenant.loading = kept;
+                if !tenant.loading.is_empty() && tenant.lane.is_empty() {
+                    tenant.lane.push_back((Work::Reconcile, None));
+                }
+            }
+            (None, Some(error)) if tenant.lane.is_empty() => {
+                tenant.loading.drain(..).for_each(|waiting| waiting.refuse(error.clone()));
+            }
+            (None, None) if tenant.lane.is_empty() => tenant.lane.push_back((Work::Reconcile, None)),
+            (None, _) => {}
+        }
+    }
+}
