@@ -56,6 +56,8 @@ mod loader_modules;
 mod loader_panics;
 /// A module that is out of use is gone, or reported with the reason.
 mod loader_unload;
+/// Everything moves from one store to another.
+mod moving;
 /// Inputs from outside, each damaged in 20,000 ways.
 mod mutations;
 /// Clients ask for flags by OpenFeature's protocol.
@@ -79,6 +81,8 @@ mod settings;
 mod soak;
 /// Where the fixtures are, and a loader with threads to run them on.
 mod stage;
+/// Flags that operators define for all tenants, kept in the store.
+mod stored_definitions;
 /// The store is away.
 mod store_away;
 /// Files are replaced by better and by worse ones.

@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
 };
 use http::{StatusCode, header, request::Parts};
+use http_body_util::LengthLimitError;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{refusal::Refusal, router::BODY_BYTES};
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// How long a body may take to come. A guess, above the slowest link that anybody administers a host over.
-const BODY_WAIT: Duration = Duration::from_secs(30);
+pub(super) const BODY_WAIT: Duration = Duration::from_secs(30);
 
 /// `{tenant}` of the path.
 pub(super) struct InTenant(pub(super) TenantId);
@@ -146,6 +147,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         let invalid = |why: serde_json::Error| Problem::request_invalid(format!("The body is malformed: {why}"));
         Ok(Self(serde_json::from_slice(text).map_err(invalid)?))
     }
+}
+
+/// Whether a body was longer than whoever read it takes.
+pub(super) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
 }
 
 /// The last error of a chain says what is wrong; those before it say where it was met.

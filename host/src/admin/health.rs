@@ -112,8 +112,8 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
     let resident = status.resident.iter().map(|item| format!("{} {} ({})", item.module, item.version, item.reason));
     let unloading = if status.can_unload { "libraries can be unloaded" } else { "libraries can't be unloaded here" };
     let definitions = status.flag_definitions.as_ref().map(|it| match it.problems.is_empty() {
-        true => check("flags", true, format!("{} flags of {} (revision {})", it.flags, it.file, it.revision)),
-        false => check("flags", false, format!("{} stays as it was: {}", it.file, it.problems.join("; "))),
+        true => check("flags", true, format!("{} flags of {} (revision {})", it.flags, it.origin(), it.revision)),
+        false => check("flags", false, format!("{} stays as it was: {}", it.origin(), it.problems.join("; "))),
     });
     let mut checks = vec![
         check("host", ready, word.to_owned()),

@@ -9,6 +9,7 @@ mod state;
 mod router;
 
 mod cors;
+mod definitions;
 mod dead_letters;
 mod doors;
 mod extract;
@@ -29,6 +30,8 @@ mod tiers;
 
 mod census;
 mod health;
+mod lines;
+mod moving;
 mod settings;
 mod stats;
 mod status;

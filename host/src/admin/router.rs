@@ -6,7 +6,8 @@ use axum::{Router, extract::DefaultBodyLimit, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    cors, dead_letters, doors, enabling, flags, health, keys, marks, modules, openapi, order, reload, settings,
+    cors, dead_letters, definitions, doors, enabling, flags, health, keys, marks, modules, moving, openapi, order,
+    reload, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants, tiers,
 };
@@ -42,6 +43,13 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(enabling::enable, enabling::disable))
         .routes(routes!(flags::list, flags::change))
         .routes(routes!(flags::show))
+        .routes(routes!(definitions::show, definitions::replace, definitions::delete))
+        .routes(routes!(
+            definitions::show_flag,
+            definitions::replace_flag,
+            definitions::switch,
+            definitions::delete_flag
+        ))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(settings::show, settings::replace, settings::merge, settings::delete))
@@ -53,6 +61,8 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(marks::release))
         .routes(routes!(reload::reload))
         .routes(routes!(reload::reload_module))
+        .routes(routes!(moving::export))
+        .routes(routes!(moving::import))
         .routes(routes!(stats::stats))
         .routes(routes!(status::status))
         .routes(routes!(health::livez))

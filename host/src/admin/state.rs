@@ -116,18 +116,30 @@ impl Liveness {
 #[derive(Debug)]
 pub struct DefinitionsFile {
     pub(super) path: PathBuf,
+    /// What is in force.
+    text: Mutex<Arc<str>>,
     problems: Mutex<Vec<String>>,
 }
 
 impl DefinitionsFile {
     /// A file whose content is in force.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, problems: Mutex::default() }
+    pub fn new(path: PathBuf, text: Arc<str>) -> Self {
+        Self { path, text: Mutex::new(text), problems: Mutex::default() }
     }
 
-    /// What is wrong with its content, so that an older one is in force; nothing is where it is empty.
-    pub fn set(&self, problems: Vec<String>) {
+    /// Its content has changed, and is in force.
+    pub fn is_good(&self, text: Arc<str>) {
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        self.is_bad(Vec::new());
+    }
+
+    /// What is wrong with its content, so that an older one is in force.
+    pub fn is_bad(&self, problems: Vec<String>) {
         *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    pub(super) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn problems(&self) -> Vec<String> {

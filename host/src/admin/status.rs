@@ -11,11 +11,11 @@ use super::{
     dead_letters::DeadLetterItem,
     marks::MarkItem,
     modules_wire::{LeavingItem, RejectedItem},
-    state::{Admin, DefinitionsFile, Shared},
+    state::{Admin, Shared},
     stats::ModuleStats,
     tiers::{MemoryItem, StoreItem},
 };
-use crate::{flags::Definitions, loader::Stuck, tenancy::ModuleState};
+use crate::{loader::Stuck, tenancy::ModuleState};
 
 /// How long the store may take to answer before it counts as away. A guess: it is asked for one row.
 const STORE_WAIT: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ pub(super) struct Status {
     /// Enabled modules that do not run, of the tenants in memory; at most 100.
     pub(super) failing: Vec<FailingItem>,
     pub(super) failing_total: usize,
-    /// The file that defines flags for all tenants; left out where none is configured.
+    /// What defines flags for all tenants; left out where nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flag_definitions: Option<DefinitionsItem>,
     /// Events and wake-ups; left out while the store does not answer.
@@ -74,26 +74,58 @@ pub(super) struct Status {
     pub(super) resident: Vec<ResidentItem>,
 }
 
-/// The file that defines flags for all tenants.
+/// What defines flags for all tenants.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct DefinitionsItem {
-    pub(super) file: String,
+    pub(super) source: DefinitionsSource,
+    /// Where they are a file's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
+    /// Of what the store has, where they are kept there; 0 where they were taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store_revision: Option<u64>,
     /// Of the content that is in force: the same on every host that has it.
     pub(super) revision: String,
     /// How many it defines.
     pub(super) flags: usize,
-    /// What is wrong with the file as it is now; then what it was before is in force.
+    /// What is wrong with them as they are now; then what was there before is in force.
     pub(super) problems: Vec<String>,
 }
 
+/// Where flags for all tenants are defined.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DefinitionsSource {
+    File,
+    Store,
+}
+
 impl DefinitionsItem {
-    fn new(file: &DefinitionsFile, in_force: &Definitions) -> Self {
-        Self {
-            file: file.path.display().to_string(),
-            revision: in_force.revision().to_owned(),
-            flags: in_force.len(),
-            problems: file.problems(),
+    fn look(admin: &Admin) -> Option<Self> {
+        let in_force = admin.tenancy.definitions();
+        let (revision, flags) = (in_force.revision().to_owned(), in_force.len());
+        if let Some(file) = &admin.definitions {
+            let path = Some(file.path.display().to_string());
+            let (source, problems) = (DefinitionsSource::File, file.problems());
+            return Some(Self { source, file: path, store_revision: None, revision, flags, problems });
         }
+        let stored = admin.tenancy.stored_definitions()?;
+        let store_revision = Some(stored.revision);
+        let item = Self {
+            source: DefinitionsSource::Store,
+            file: None,
+            store_revision,
+            revision,
+            flags,
+            problems: stored.problems.clone(),
+        };
+        (stored.revision > 0).then_some(item)
+    }
+
+    /// Where they are from, for people.
+    pub(super) fn origin(&self) -> &str {
+        self.file.as_deref().unwrap_or("the store")
     }
 }
 
@@ -207,7 +239,7 @@ pub(super) async fn look(admin: &Admin) -> Status {
         leaving: LeavingItem::all(&census, &catalog),
         failing,
         failing_total,
-        flag_definitions: admin.definitions.as_ref().map(|it| DefinitionsItem::new(it, &admin.tenancy.definitions())),
+        flag_definitions: DefinitionsItem::look(admin),
         deliveries,
         dead_letters,
         marks: admin.tenancy.marks().into_iter().map(MarkItem::new).collect(),

@@ -49,6 +49,11 @@ fn parse(content: &Content) -> Result<Definitions, DefinitionErrors> {
     content.as_ref().map_err(DefinitionErrors::unreadable).and_then(|content| Definitions::parse(content))
 }
 
+/// A content that was understood, which is UTF-8 then.
+fn text(content: &Content) -> Arc<str> {
+    String::from_utf8_lossy(content.as_deref().unwrap_or_default()).into()
+}
+
 /// What was read at the start.
 pub(super) struct FirstLook {
     file: PathBuf,
@@ -82,7 +87,7 @@ impl DefinitionsKeeper {
     pub(super) fn start(first: FirstLook, tenancy: Tenancy) -> std::io::Result<Self> {
         let FirstLook { file, content: mut last, definitions } = first;
         tenancy.define_blocking(Arc::new(definitions));
-        let news = Arc::new(DefinitionsFile::new(file.clone()));
+        let news = Arc::new(DefinitionsFile::new(file.clone(), text(&last)));
         let told = Arc::clone(&news);
         let (stop, stopped) = channel::<()>();
         std::thread::Builder::new().name("tenon-flags".to_owned()).spawn(move || {
@@ -108,13 +113,13 @@ fn take(file: &Path, content: &Content, tenancy: &Tenancy, told: &DefinitionsFil
         Ok(definitions) => {
             tracing::info!(%file, revision = definitions.revision(), flags = definitions.len(), "flags are defined anew");
             tenancy.define_blocking(Arc::new(definitions));
-            told.set(Vec::new());
+            told.is_good(text(content));
         }
         Err(errors) => {
             for problem in errors.problems() {
                 tracing::warn!(%file, "flags stay defined as they were: {problem}");
             }
-            told.set(errors.problems().iter().map(ToString::to_string).collect());
+            told.is_bad(errors.problems().iter().map(ToString::to_string).collect());
         }
     }
 }

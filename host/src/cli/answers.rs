@@ -239,7 +239,7 @@ pub(super) struct Status {
     pub(super) failing: Vec<Failing>,
     pub(super) failing_total: usize,
     #[serde(default)]
-    pub(super) flag_definitions: Option<DefinitionsFile>,
+    pub(super) flag_definitions: Option<DefinedFlags>,
     #[serde(default)]
     pub(super) deliveries: Option<Deliveries>,
     #[serde(default)]
@@ -252,8 +252,36 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct DefinitionsFile {
-    pub(super) file: String,
+pub(super) struct Imported {
+    pub(super) written: u64,
+    pub(super) there: u64,
+    pub(super) refused: Vec<NotImported>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotImported {
+    #[serde(default)]
+    pub(super) tenant_id: Option<String>,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DefinitionsChange {
+    pub(super) revision: u64,
+    pub(super) flags: u64,
+    pub(super) changed: bool,
+    pub(super) in_force: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DefinedFlags {
+    #[serde(default)]
+    pub(super) file: Option<String>,
+    #[serde(default)]
+    pub(super) store_revision: Option<u64>,
     pub(super) revision: String,
     pub(super) flags: u64,
     pub(super) problems: Vec<String>,

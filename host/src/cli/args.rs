@@ -1,5 +1,8 @@
 //! The commands and their arguments. What stands here is what `--help` shows.
 
+mod flags;
+mod moving;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{
@@ -7,6 +10,9 @@ use clap::{
     builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser},
 };
 use clap_complete::Shell;
+
+pub(super) use flags::{Definitions, Flags, IfRevision};
+pub(super) use moving::{Export, Import};
 
 use crate::identity::FLAGS_READ;
 
@@ -52,6 +58,13 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Flags defined for all tenants, kept in the store.
+    Definitions {
+        #[command(subcommand)]
+        what: Definitions,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// API keys of a tenant, by which programs prove it.
     Keys {
         #[command(subcommand)]
@@ -86,6 +99,10 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Read everything out of a host's store into a file: tenants, definitions, documents, events and wake-ups.
+    Export(Export),
+    /// Write everything that was exported into a host's store; what is there already is left as it is.
+    Import(Import),
     /// Figures of a running host.
     Stats(Remote),
     /// How a running host is doing, and all that needs a look.
@@ -295,35 +312,6 @@ pub(super) struct Disable {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Flags {
-    /// List a tenant's flags, their values and who decided them.
-    List {
-        /// The tenant's id.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        tenant: String,
-    },
-    /// Print the value of one flag.
-    Get {
-        #[command(flatten)]
-        of: TenantAndFlag,
-    },
-    /// Set flags for a tenant, all or none. A value that is not JSON is taken as a text.
-    Set {
-        /// The tenant's id.
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        tenant: String,
-        /// Names and values, as in `advanced-reporting=true`.
-        #[arg(required = true, value_name = "FLAG=VALUE")]
-        assignments: Vec<String>,
-    },
-    /// Take the tenant's own value of a flag back.
-    Unset {
-        #[command(flatten)]
-        of: TenantAndFlag,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// List a tenant's keys, without their secrets.
     List {
@@ -446,14 +434,4 @@ pub(super) enum DeadLetters {
         /// Its number.
         id: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TenantAndFlag {
-    /// The tenant's id.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub(super) tenant: String,
-    /// The flag's name.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub(super) flag: String,
 }

@@ -1,10 +1,12 @@
 //! Asks a running host over HTTP.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Uri, header, uri::Scheme};
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::stream;
+use http::{HeaderMap, Method, Request, Uri, header, response::Parts, uri::Scheme};
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
     rt::TokioExecutor,
@@ -30,11 +32,18 @@ const ANSWER_WAIT: Duration = Duration::from_secs(120);
 /// The most bytes of an answer; a page of tenants has a thousandth of it.
 const ANSWER_BYTES: usize = 256 << 20;
 
+/// A body: whole, or in pieces as they are read.
+type Sent = UnsyncBoxBody<Bytes, io::Error>;
+
+fn whole(body: Bytes) -> Sent {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
 /// A running host.
 pub(super) struct Client {
     base: String,
     token: AdminToken,
-    http: Http<HttpConnector, Full<Bytes>>,
+    http: Http<HttpConnector, Sent>,
     runtime: Runtime,
 }
 
@@ -67,41 +76,134 @@ impl Client {
     ///
     /// The host's refusal, or that there is no host.
     pub(super) fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let foreign = |why: String| Failure::Foreign { url: self.base.clone(), why };
-        let mut request = Request::builder()
+        self.write(method, path, None, body.map(|body| body.to_string()))
+    }
+
+    /// As [`Client::send`], with a JSON body as it stands, and perhaps the revision that is to be there.
+    pub(super) fn write(
+        &self,
+        method: Method,
+        path: &str,
+        revision: Option<u64>,
+        body: Option<String>,
+    ) -> Result<Value, Failure> {
+        let (_, body) = self.answer(method, path, revision, body)?;
+        let read = serde_json::from_slice(&body);
+        read.map_err(|error| self.foreign(format!("its answer is not JSON: {error}")))
+    }
+
+    /// Reads something as it was written, with the revision that it has.
+    pub(super) fn text(&self, path: &str) -> Result<(String, String), Failure> {
+        let (headers, body) = self.answer(Method::GET, path, None, None)?;
+        let tag = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+        let text = String::from_utf8(body.into());
+        let text = text.map_err(|_| self.foreign("its answer is not UTF-8".to_owned()))?;
+        Ok((tag.trim_matches('"').to_owned(), text))
+    }
+
+    /// Reads an answer of any length, piece by piece, however long it takes.
+    pub(super) fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), Failure> {
+        let request = self.request(Method::GET, path).body(whole(Bytes::new()));
+        let request = request.map_err(|error| self.foreign(error.to_string()))?;
+        let unreachable = |why: String| Failure::Unreachable { url: self.base.clone(), why };
+        self.runtime.block_on(async {
+            let response = self.http.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
+            let (parts, mut body) = response.into_parts();
+            if !parts.status.is_success() {
+                let body = Limited::new(body, ANSWER_BYTES).collect().await;
+                let body = body.map_err(|error| unreachable(format!("the answer broke off: {error}")))?;
+                return Err(self.refused(&parts, &body.to_bytes()));
+            }
+            while let Some(frame) = body.frame().await {
+                let frame =
+                    frame.map_err(|error| unreachable(format!("the answer broke off: {}", innermost(&error))))?;
+                if let Ok(piece) = frame.into_data() {
+                    take(&piece)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends a body of any length, piece by piece, and reads the JSON answer, however long it takes.
+    pub(super) fn upload(
+        &self,
+        path: &str,
+        pieces: impl Iterator<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Value, Failure> {
+        let body = StreamBody::new(stream::iter(pieces.map(|piece| piece.map(Frame::data)))).boxed_unsync();
+        let request = self.request(Method::POST, path).body(body);
+        let request = request.map_err(|error| self.foreign(error.to_string()))?;
+        let (parts, body) = self.runtime.block_on(self.exchange_at_leisure(request))?;
+        if !parts.status.is_success() {
+            return Err(self.refused(&parts, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| self.foreign(format!("its answer is not JSON: {error}")))
+    }
+
+    /// The failure of an answer that is not whole.
+    pub(super) fn broke_off(&self) -> Failure {
+        Failure::Unreachable { url: self.base.clone(), why: "the answer broke off".to_owned() }
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token.as_str()))
-            .header(header::ACCEPT, "application/json");
+            .header(header::ACCEPT, "application/json")
+    }
+
+    fn refused(&self, parts: &Parts, body: &Bytes) -> Failure {
+        let status = parts.status.as_u16();
+        let refused = serde_json::from_slice(body).ok().and_then(|body| Refused::read(status, &body));
+        refused.map_or_else(|| self.foreign(format!("it answered {status} without a code")), Failure::Refused)
+    }
+
+    fn foreign(&self, why: String) -> Failure {
+        Failure::Foreign { url: self.base.clone(), why }
+    }
+
+    fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        revision: Option<u64>,
+        body: Option<String>,
+    ) -> Result<(HeaderMap, Bytes), Failure> {
+        let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = request.body(Full::new(body)).map_err(|error| foreign(error.to_string()))?;
-        let (status, body) = self.runtime.block_on(self.exchange(request))?;
-        let read: Result<Value, _> = serde_json::from_slice(&body);
-        if !(200..300).contains(&status) {
-            let refused = read.ok().and_then(|body| Refused::read(status, &body));
-            return Err(
-                refused.map_or_else(|| foreign(format!("it answered {status} without a code")), Failure::Refused)
-            );
+        if let Some(revision) = revision {
+            request = request.header(header::IF_MATCH, format!("\"{revision}\""));
         }
-        read.map_err(|error| foreign(format!("its answer is not JSON: {error}")))
+        let body = Bytes::from(body.unwrap_or_default());
+        let request = request.body(whole(body)).map_err(|error| self.foreign(error.to_string()))?;
+        let (parts, body) = self.runtime.block_on(self.exchange(request))?;
+        if !parts.status.is_success() {
+            return Err(self.refused(&parts, &body));
+        }
+        Ok((parts.headers, body))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Failure> {
-        let unreachable = |why: String| Failure::Unreachable { url: self.base.clone(), why };
-        let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| unreachable(format!("the answer broke off: {error}")))?;
-            Ok((status, body.to_bytes()))
-        };
-        match tokio::time::timeout(ANSWER_WAIT, exchange).await {
+    async fn exchange(&self, request: Request<Sent>) -> Result<(Parts, Bytes), Failure> {
+        match tokio::time::timeout(ANSWER_WAIT, self.exchange_at_leisure(request)).await {
             Ok(exchanged) => exchanged,
-            Err(_) => Err(unreachable(format!("no answer within {} s", ANSWER_WAIT.as_secs()))),
+            Err(_) => {
+                let why = format!("no answer within {} s", ANSWER_WAIT.as_secs());
+                Err(Failure::Unreachable { url: self.base.clone(), why })
+            }
         }
+    }
+
+    async fn exchange_at_leisure(&self, request: Request<Sent>) -> Result<(Parts, Bytes), Failure> {
+        let unreachable = |why: String| Failure::Unreachable { url: self.base.clone(), why };
+        let response = self.http.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| unreachable(format!("the answer broke off: {error}")))?;
+        Ok((parts, body.to_bytes()))
     }
 
     /// Reads an answer for showing it.

@@ -19,11 +19,13 @@ mod output;
 mod table;
 
 mod dead_letters;
+mod definitions;
 mod marks;
 mod enabling;
 mod flags;
 mod keys;
 mod modules;
+mod moving;
 mod reload;
 mod report;
 mod settings;

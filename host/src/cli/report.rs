@@ -65,8 +65,10 @@ pub(super) fn condition(status: &Status) -> String {
     let unloading = if status.can_unload { "" } else { "; they can't be unloaded on this machine" };
     fact("libraries", format!("{} mapped{unloading}", status.libraries));
     if let Some(it) = &status.flag_definitions {
-        let old = if it.problems.is_empty() { "" } else { "; the file has changed and can't be used" };
-        fact("flags", format!("{} defined by {} (revision {}){old}", it.flags, it.file, it.revision));
+        let old = if it.problems.is_empty() { "" } else { "; it has changed and can't be used" };
+        let by = it.file.as_deref().unwrap_or("the store");
+        let revision = it.store_revision.map_or_else(|| it.revision.clone(), |revision| revision.to_string());
+        fact("flags", format!("{} defined by {by} (revision {revision}){old}", it.flags));
     }
     if let Some(deliveries) = &status.deliveries {
         let due = format!("{} events and wake-ups waiting, {} given up", deliveries.waiting, deliveries.dead);

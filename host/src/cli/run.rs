@@ -8,9 +8,9 @@ use super::{
     args::{Command, Remote, Tenon},
     check,
     client::Client,
-    dead_letters, enabling, exit,
+    dead_letters, definitions, enabling, exit,
     failure::Failure,
-    flags, keys, marks, modules,
+    flags, keys, marks, modules, moving,
     output::{Output, finish},
     reload, report, serve, settings, tenants,
 };
@@ -33,6 +33,7 @@ pub fn run() -> ExitCode {
         Command::Enable(enable) => ask(&enable.remote, |host, json| enabling::enable(host, json, &enable)),
         Command::Disable(disable) => ask(&disable.remote, |host, json| enabling::disable(host, json, &disable)),
         Command::Flags { what, remote } => ask(&remote, |host, json| flags::run(host, json, what)),
+        Command::Definitions { what, remote } => ask(&remote, |host, json| definitions::run(host, json, what)),
         Command::Keys { what, remote } => ask(&remote, |host, json| keys::run(host, json, what)),
         Command::Settings { what, remote } => ask(&remote, |host, json| settings::run(host, json, what)),
         Command::DeadLetters { what, remote } => ask(&remote, |host, json| dead_letters::run(host, json, what)),
@@ -42,6 +43,8 @@ pub fn run() -> ExitCode {
         Command::Reload(what) => ask(&what.remote, |host, json| reload::reload(host, json, &what)),
         Command::Rollback(what) => ask(&what.remote, |host, json| marks::roll_back(host, json, &what)),
         Command::Quarantine { what, remote } => ask(&remote, |host, json| marks::run(host, json, what)),
+        Command::Export(what) => ask(&what.remote, |host, _| moving::export(host, &what)),
+        Command::Import(what) => ask(&what.remote, |host, json| moving::import(host, json, &what)),
         Command::Stats(remote) => ask(&remote, report::stats),
         Command::Status(remote) => ask(&remote, report::status),
         Command::Completions { shell } => {

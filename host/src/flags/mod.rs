@@ -9,6 +9,7 @@ mod assign;
 
 mod context;
 mod definitions;
+mod editing;
 mod operators;
 mod problem;
 mod reading;
@@ -19,6 +20,7 @@ mod set;
 pub use assign::{FlagChange, FlagError, MAX_OVERRIDES, MAX_VALUE_BYTES, apply_changes, parse_assignment};
 pub use context::{ContextError, EvaluationContext, MAX_CONTEXT_VALUES, unix_seconds};
 pub use definitions::{Definitions, Evaluation, EvaluationError, Reason};
+pub use editing::{flag_in, with_flag, with_state, without_flag};
 pub use name::FlagName;
 pub use problem::{DefinitionErrors, DefinitionProblem};
 pub use reading::MAX_FILE_BYTES;

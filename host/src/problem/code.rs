@@ -69,6 +69,7 @@ codes! {
     RouteConflict "ROUTE_CONFLICT" 409 "Another module has the same base path";
     FlagNotFound "FLAG_NOT_FOUND" 404 "No such flag";
     FlagInvalid "FLAG_INVALID" 422 "The flag's name or value is invalid";
+    FlagsInFile "FLAGS_IN_FILE" 409 "The host's flag definitions are kept in a file";
     SettingsInvalid "SETTINGS_INVALID" 422 "The settings do not fit the module";
     ApiKeyNotFound "API_KEY_NOT_FOUND" 404 "No such API key";
     TooManyApiKeys "TOO_MANY_API_KEYS" 409 "The tenant has as many API keys as it may";

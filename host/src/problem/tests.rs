@@ -54,6 +54,7 @@ fn one_of_each() -> Vec<Problem> {
         Problem::route_conflict(&tasks, "/api/v1/tasks", &core),
         Problem::flag_not_found("bulk"),
         Problem::flag_invalid(&["`a b` is no flag name"]),
+        Problem::flags_in_file(),
         Problem::settings_invalid(&tasks, &["/port: must be a number"]),
         Problem::api_key_not_found("7"),
         Problem::too_many_api_keys(100),
@@ -107,6 +108,7 @@ fn each_code_has_its_status_and_text() {
     409 ROUTE_CONFLICT Module tasks cannot serve /api/v1/tasks: it conflicts with module hr-core
     404 FLAG_NOT_FOUND Flag not found: bulk
     422 FLAG_INVALID Invalid flag: `a b` is no flag name
+    409 FLAGS_IN_FILE Flag definitions are kept in a file of this host: change the file, or take `[flags] definitions` out
     422 SETTINGS_INVALID Invalid settings for tasks: /port: must be a number
     404 API_KEY_NOT_FOUND API key not found: 7
     409 TOO_MANY_API_KEYS The tenant has 100 API keys: revoke one before another is made

@@ -243,6 +243,13 @@ impl Problem {
             .with_member("problems", texts(problems))
     }
 
+    /// [`Code::FlagsInFile`].
+    pub fn flags_in_file() -> Self {
+        let text =
+            "Flag definitions are kept in a file of this host: change the file, or take `[flags] definitions` out";
+        Self::new(Code::FlagsInFile, text)
+    }
+
     /// [`Code::SettingsInvalid`]; member `problems` lists all that is wrong.
     pub fn settings_invalid<T: Display>(module: &ModuleName, problems: &[T]) -> Self {
         Self::new(Code::SettingsInvalid, format!("Invalid settings for {module}: {}", joined(problems, "; ")))

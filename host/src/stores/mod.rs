@@ -13,6 +13,7 @@ mod document;
 mod entries;
 mod mark;
 mod mongo;
+mod moving;
 mod query;
 mod question;
 mod reach;
@@ -39,6 +40,7 @@ pub use depth::{MAX_VALUE_DEPTH, depth};
 pub use document::{CollectionKey, DocumentPage, ModelFields, StoredDocument};
 pub use mark::{Mark, MarkKind, Marks};
 pub use mongo::{MongoSettings, MongoStore, Watching};
+pub use moving::{Exporter, ImportReport, Imported, Importer, MovedDelivery, Moving, Record, Stands};
 pub use query::{FieldRange, Find, FindError, Scalar};
 pub use reach::Reach;
 pub use sqlite::{OpenError, SqliteStore};
@@ -172,6 +174,11 @@ pub trait Store: Deliveries + FlagSets + Marks {
 
     /// What was found where on the way to the truth; `None` where there is nothing before it.
     fn tiers(&self) -> Option<tiers::TierFigures> {
+        None
+    }
+
+    /// Reads and writes everything as it is; `None` where the store can't.
+    fn moving(&self) -> Option<&dyn Moving> {
         None
     }
 

@@ -62,8 +62,16 @@ pub(super) enum Command {
     ShowFlags(FlagRound),
     /// Something was changed in the store.
     Heard(StoreChange),
-    /// The store's definitions of flags, as far as they can be understood.
-    DefinedInStore { revision: u64, parsed: Result<Arc<Definitions>, DefinitionErrors> },
+    /// Somebody waits until every tenant in memory has the flags that are in force now.
+    AwaitFlags { reply: oneshot::Sender<()> },
+    /// The store's definitions of flags are to be read.
+    FollowDefinitions { reply: oneshot::Sender<()> },
+    /// The store has other definitions of flags, as far as they can be understood.
+    DefinedInStore {
+        revision: u64,
+        parsed: Result<Arc<Definitions>, DefinitionErrors>,
+        reply: Option<oneshot::Sender<()>>,
+    },
     /// What is in memory was compared with the store, all of it or not.
     Compared { is_whole: bool },
     /// What is in memory of a tenant, or of all, may be wrong.

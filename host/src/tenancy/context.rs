@@ -110,6 +110,9 @@ pub(super) struct Context {
     pub(super) definitions: ArcSwap<Definitions>,
     /// What came of those in the store; written by the supervisor only.
     pub(super) stored_definitions: ArcSwap<DefinitionsState>,
+    /// The revision of those that the supervisor was told of last. Held while they are read, so that an older answer
+    /// never comes after a newer one.
+    pub(super) told_definitions: tokio::sync::Mutex<u64>,
     /// What is held against contents; written by the supervisor only.
     pub(super) marks: ArcSwap<MarkBook>,
     /// Whether the store can be reached, where that is not a matter of course.
@@ -166,6 +169,7 @@ impl Context {
             bell: Arc::default(),
             definitions: ArcSwap::default(),
             stored_definitions: ArcSwap::default(),
+            told_definitions: tokio::sync::Mutex::new(0),
             marks,
             reading_marks: AtomicBool::new(false),
             unsaved_marks: AtomicUsize::new(0),

@@ -27,25 +27,49 @@ pub(super) struct FlagRound {
     tenants: Vec<TenantId>,
     /// Only what reads the time.
     by_time: bool,
-    /// Who waits for the end.
-    reply: Option<oneshot::Sender<()>>,
+}
+
+/// The rounds over all tenants that have begun and not ended, and who waits until there is none.
+pub(super) struct OpenRounds {
+    /// When rules that read the time were last asked for all tenants.
+    pub(super) asked_at: Instant,
+    count: usize,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl OpenRounds {
+    pub(super) fn new() -> Self {
+        Self { asked_at: Instant::now(), count: 0, waiting: Vec::new() }
+    }
+
+    /// Tells when every tenant in memory has the flags that are in force now: at once where no round is under way.
+    pub(super) fn tell_at_end(&mut self, reply: Option<oneshot::Sender<()>>) {
+        self.waiting.extend(reply);
+        if self.count == 0 {
+            for reply in self.waiting.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+    }
 }
 
 impl Supervisor {
-    pub(super) fn define(&mut self, definitions: Arc<Definitions>, reply: oneshot::Sender<()>) {
+    pub(super) fn define(&mut self, definitions: Arc<Definitions>, reply: Option<oneshot::Sender<()>>) {
         self.context.definitions.store(definitions);
-        self.flags_at = Instant::now();
+        self.rounds.asked_at = Instant::now();
         let tenants = self.tenants.keys().cloned().collect();
-        self.show_flags(FlagRound { tenants, by_time: false, reply: Some(reply) });
+        self.rounds.count += 1;
+        self.rounds.tell_at_end(reply);
+        self.show_flags(FlagRound { tenants, by_time: false });
     }
 
     /// Asks the rules again for all tenants, where any reads the time and it is time.
     pub(super) fn follow_the_time(&mut self, now: Instant) {
-        if now.duration_since(self.flags_at) >= TIME_HOLDS {
-            self.flags_at = now;
+        if now.duration_since(self.rounds.asked_at) >= TIME_HOLDS {
+            self.rounds.asked_at = now;
             if self.context.definitions.load().reads_time() {
                 let tenants = self.tenants.keys().cloned().collect();
-                self.show_flags(FlagRound { tenants, by_time: true, reply: None });
+                self.show_flags(FlagRound { tenants, by_time: true });
             }
         }
     }
@@ -82,8 +106,9 @@ impl Supervisor {
         }
         if !round.tenants.is_empty() {
             let _ = self.context.commands.send(Command::ShowFlags(round));
-        } else if let Some(reply) = round.reply {
-            let _ = reply.send(());
+        } else if !round.by_time {
+            self.rounds.count -= 1;
+            self.rounds.tell_at_end(None);
         }
     }
 }

@@ -45,13 +45,26 @@ pub(super) struct NotIndexed {
     pub(super) slot: u64,
     pub(super) serial: u64,
 }
+/// How long somebody waits for definitions to be in force. A guess: one read, and a round over all tenants in memory.
+const FOLLOW_WAIT: Duration = Duration::from_secs(20);
 
 impl Supervisor {
+    /// Reads the definitions of flags, before any tenant is read; what comes is at the head of the commands.
+    pub(super) async fn read_definitions(&self) {
+        if self.context.settings.definitions_in_store {
+            let wait = self.context.settings.initialize;
+            let mut told = self.context.told_definitions.lock().await;
+            if let Ok(Ok(found)) = tokio::time::timeout(wait, self.context.store.definitions()).await {
+                self.context.take_definitions(found, &mut told, None).await;
+            }
+        }
+    }
+
     /// Somebody has changed something in the store, perhaps this host.
     pub(super) fn heard(&mut self, change: StoreChange) {
         match change {
             StoreChange::Tenant { id, revision } => self.heard_of(id, revision),
-            StoreChange::Definitions => self.context.read_definitions(),
+            StoreChange::Definitions => self.context.read_definitions(None),
             StoreChange::Marks => self.look_for_marks(),
             StoreChange::Deliveries => self.context.bell.ring(),
             StoreChange::Everything => {
@@ -75,28 +88,27 @@ impl Supervisor {
         }
     }
 
-    /// The store has these definitions. What is in force already is not made anew.
-    pub(super) fn defined_in_store(&mut self, revision: u64, parsed: Result<Arc<Definitions>, DefinitionErrors>) {
-        let known = self.context.stored_definitions.load();
-        if known.revision == revision {
-            return;
-        }
-        let problems = match parsed {
-            Ok(definitions) => {
-                tracing::info!(revision, flags = definitions.len(), "flags are defined anew");
-                let (reply, _) = oneshot::channel();
-                self.define(definitions, reply);
-                Vec::new()
-            }
-            Err(errors) => {
-                let problems: Vec<String> = errors.problems().iter().map(ToString::to_string).collect();
-                for problem in &problems {
-                    tracing::warn!(revision, "flags stay defined as they were: {problem}");
-                }
-                problems
-            }
+    /// The store has these definitions, other ones than before. `reply` is told when every tenant in memory has them.
+    pub(super) fn defined_in_store(
+        &mut self,
+        revision: u64,
+        parsed: Result<Arc<Definitions>, DefinitionErrors>,
+        reply: Option<oneshot::Sender<()>>,
+    ) {
+        let problems: Vec<String> = match &parsed {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.problems().iter().map(ToString::to_string).collect(),
         };
+        for problem in &problems {
+            tracing::warn!(revision, "flags stay defined as they were: {problem}");
+        }
         self.context.stored_definitions.store(Arc::new(DefinitionsState { revision, problems }));
+        if let Ok(definitions) = parsed {
+            tracing::info!(revision, flags = definitions.len(), "flags are defined anew");
+            self.define(definitions, reply);
+        } else {
+            self.rounds.tell_at_end(reply);
+        }
     }
 
     /// What was heard of while a job was at work is read now, once.
@@ -149,7 +161,7 @@ impl Supervisor {
         }
         self.compare_again = false;
         self.compared_at = Instant::now();
-        self.context.read_definitions();
+        self.context.read_definitions(None);
         let known: Vec<(TenantId, u64)> = self
             .tenants
             .iter()
@@ -235,24 +247,35 @@ impl Context {
         });
     }
 
-    /// Reads the definitions of flags, where they are the store's, and puts them in force where they are others.
-    pub(super) fn read_definitions(self: &Arc<Self>) {
+    /// Reads the definitions of flags, where they are the store's, and puts them in force where they are others. `reply` is
+    /// told when they are, and dropped where they can't be read.
+    pub(super) fn read_definitions(self: &Arc<Self>, reply: Option<oneshot::Sender<()>>) {
         if !self.settings.definitions_in_store {
             return;
         }
         let context = Arc::clone(self);
         self.jobs.spawn(async move {
+            let mut told = context.told_definitions.lock().await;
             let read = tokio::time::timeout(COMPARE_WAIT, context.store.definitions()).await;
             if let Ok(Ok(found)) = read {
-                context.take_definitions(found).await;
+                context.take_definitions(found, &mut told, reply).await;
             }
         });
     }
 
-    /// Puts definitions in force, unless newer ones are or they can't be understood: then what was before stays.
-    pub(super) async fn take_definitions(&self, found: Option<StoredDefinitions>) {
+    /// Puts definitions in force, unless they are or can't be understood: then what was before stays. `told` is the
+    /// revision of those that the supervisor was told of last.
+    pub(super) async fn take_definitions(
+        &self,
+        found: Option<StoredDefinitions>,
+        told: &mut u64,
+        reply: Option<oneshot::Sender<()>>,
+    ) {
         let revision = found.as_ref().map_or(0, |found| found.revision);
-        if self.stored_definitions.load().revision == revision {
+        if *told == revision {
+            if let Some(reply) = reply {
+                let _ = self.commands.send(Command::AwaitFlags { reply });
+            }
             return;
         }
         let text = found.map(|found| found.text);
@@ -262,7 +285,8 @@ impl Context {
             None => Ok(Arc::default()),
         });
         let Ok(parsed) = parsing.await else { return };
-        let _ = self.commands.send(Command::DefinedInStore { revision, parsed });
+        *told = revision;
+        let _ = self.commands.send(Command::DefinedInStore { revision, parsed, reply });
     }
 }
 
@@ -286,6 +310,15 @@ impl Tenancy {
     /// What came of the definitions of flags in the store; `None` where they are a file's.
     pub fn stored_definitions(&self) -> Option<Arc<DefinitionsState>> {
         self.context.settings.definitions_in_store.then(|| self.context.stored_definitions.load_full())
+    }
+
+    /// Reads the definitions of flags in the store again, as after a change of them. With `true` every request and every
+    /// module sees what is there now; else they come later, as the store did not answer in time. A set that can't be
+    /// understood changes nothing, and [`Tenancy::stored_definitions`] says why.
+    pub async fn follow_definitions(&self) -> bool {
+        let (reply, told) = oneshot::channel();
+        self.tell(Command::FollowDefinitions { reply });
+        matches!(tokio::time::timeout(FOLLOW_WAIT, told).await, Ok(Ok(())))
     }
 
     /// Forgets what is in memory of a tenant, or of all: what runs is read again and follows, what does not is read when

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::context::Context;
+use super::{context::Context, supervisor::Supervisor};
 use crate::{
     catalog::{Candidate, Catalog, Standing, Unjudged},
     names::{ModuleName, TenantId},
@@ -139,6 +139,18 @@ impl Judge for Judgement<'_> {
             return Some("this host was started in safe mode, and nobody has released it".to_owned());
         }
         self.book.find(MarkKind::Quarantined, self.tenant, candidate).map(|mark| mark.reason.clone())
+    }
+}
+
+impl Supervisor {
+    /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
+    /// again with each sweep.
+    pub(super) async fn read_marks(&self) {
+        let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks()).await;
+        if let Ok(Ok(marks)) = read {
+            let book = self.context.marks.load().read(marks);
+            self.context.marks.store(Arc::new(book));
+        }
     }
 }
 

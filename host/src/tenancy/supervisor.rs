@@ -14,6 +14,7 @@ use super::{
     bars::Bars,
     command::{Command, Reply, Work},
     context::Context,
+    definitions::OpenRounds,
     error::TenancyError,
     job::{self, Actual, Current, Ended, Ground, Outcome, Report},
     loading::Waiting,
@@ -104,8 +105,8 @@ pub(super) struct Supervisor {
     pub(super) bars: Bars,
     /// Set when the host goes down: all who wait for it are told when nothing is left.
     pub(super) leaving: Option<Vec<oneshot::Sender<()>>>,
-    /// When rules that read the time were last asked for all tenants.
-    pub(super) flags_at: Instant,
+    /// Whose flags are being made anew.
+    pub(super) rounds: OpenRounds,
     /// When the last comparison with the store began, and whether another is to follow the one that is under way.
     pub(super) compared_at: Instant,
     pub(super) compare_again: bool,
@@ -121,30 +122,10 @@ impl Supervisor {
             tenants: HashMap::new(),
             bars: Bars::default(),
             leaving: None,
-            flags_at: Instant::now(),
+            rounds: OpenRounds::new(),
             compared_at: Instant::now(),
             compare_again: false,
             memory: Memory::default(),
-        }
-    }
-
-    /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
-    /// again with each sweep.
-    pub(super) async fn read_marks(&self) {
-        let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks()).await;
-        if let Ok(Ok(marks)) = read {
-            let book = self.context.marks.load().read(marks);
-            self.context.marks.store(Arc::new(book));
-        }
-    }
-
-    /// Reads the definitions of flags, before any tenant is read; what comes is at the head of the commands.
-    pub(super) async fn read_definitions(&self) {
-        if self.context.settings.definitions_in_store {
-            let wait = self.context.settings.initialize;
-            if let Ok(Ok(found)) = tokio::time::timeout(wait, self.context.store.definitions()).await {
-                self.context.take_definitions(found).await;
-            }
         }
     }
 
@@ -196,16 +177,18 @@ impl Supervisor {
                 self.catalog_changed(&catalog);
                 let _ = reply.send(());
             }
-            Command::Define { definitions, reply } => self.define(definitions, reply),
+            Command::Define { definitions, reply } => self.define(definitions, Some(reply)),
             Command::ShowFlags(round) => self.show_flags(round),
             Command::Heard(change) => self.heard(change),
-            Command::DefinedInStore { revision, parsed } => self.defined_in_store(revision, parsed),
+            Command::AwaitFlags { reply } => self.rounds.tell_at_end(Some(reply)),
+            Command::FollowDefinitions { reply } => self.context.read_definitions(Some(reply)),
+            Command::DefinedInStore { revision, parsed, reply } => self.defined_in_store(revision, parsed, reply),
             Command::Compared { is_whole } => self.compared(is_whole),
             Command::Invalidate { tenant } => self.invalidate(tenant),
             Command::Shutdown { reply } => self.leave(reply),
             #[cfg(test)]
             Command::TimeIsUp { reply } => {
-                self.follow_the_time(self.flags_at + super::definitions::TIME_HOLDS);
+                self.follow_the_time(self.rounds.asked_at + super::definitions::TIME_HOLDS);
                 let _ = reply.send(());
             }
             #[cfg(test)]

@@ -111,7 +111,7 @@ impl Desk {
             linger: Duration::ZERO,
             sweep_every: second,
             compare_every: Duration::ZERO,
-            definitions_in_store: false,
+            definitions_in_store: true,
             memory_budget: 64 << 20,
             retry_after: second,
             start_concurrency: 1,

@@ -94,8 +94,13 @@ pub(super) fn read(collection: &str, mut found: Document) -> Result<StoredDocume
 
 /// A new document.
 pub(super) async fn insert(server: &Server, draft: &Draft) -> Result<u64, StoreError> {
+    insert_as(server, draft, 1).await
+}
+
+/// As [`insert`], with a revision that the document had elsewhere.
+pub(super) async fn insert_as(server: &Server, draft: &Draft, revision: u64) -> Result<u64, StoreError> {
     for _ in 0..TRIES {
-        match insert_in(server, None, draft).await {
+        match insert_with(server, None, draft, revision).await {
             Ok(written) => return settle(server, draft, written).await,
             Err(problem) => explain(server, draft, problem, WriteSort::Insert).await?,
         }
@@ -139,13 +144,22 @@ pub(super) async fn insert_in(
     session: Option<&mut ClientSession>,
     draft: &Draft,
 ) -> Result<Written, StoreError> {
+    insert_with(server, session, draft, 1).await
+}
+
+async fn insert_with(
+    server: &Server,
+    session: Option<&mut ClientSession>,
+    draft: &Draft,
+    revision: u64,
+) -> Result<Written, StoreError> {
     let mut session = session;
     let indexed = indexed_or(server, session.as_deref_mut(), &draft.collection, &draft.fields).await?;
     let ready = draft.with_entries(&indexed)?;
-    let mut document = doc! { "_id": draft.key(), "revision": 1_i64 };
+    let mut document = doc! { "_id": draft.key(), "revision": whole(revision) };
     document.extend(draft.stored(&ready).0);
     server.collection(DOCUMENTS).insert_one(document).optional(session, |w, s| w.session(s)).await?;
-    Ok((1, ready))
+    Ok((revision, ready))
 }
 
 /// One attempt to replace; see [`insert_in`].

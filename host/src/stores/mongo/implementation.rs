@@ -6,7 +6,7 @@ use super::{
     MongoStore, definitions,
     deliveries::{self, End},
     documents::{self, Draft, WriteSort},
-    events, find, key, marks, reindex,
+    events, find, key, marks, moving, reindex,
     server::Server,
     tenants,
     wakes::{self, Wake},
@@ -15,8 +15,9 @@ use crate::{
     names::{ModuleName, TenantId},
     stores::{
         Backlog, ChangeListener, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage,
-        DocumentWrite, Find, FlagSets, Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture,
-        StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage,
+        DocumentWrite, Find, FlagSets, Imported, Mark, Marks, ModelFields, MovedDelivery, Moving, NewEvent, Record,
+        Setback, Store, StoreError, StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument,
+        TenantPage,
         entries::{entries, normal},
         is_document_id,
         question::Question,
@@ -31,6 +32,10 @@ fn at_once<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> StoreFuture<'a, T
 impl Store for MongoStore {
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
         self.adopt(id)
+    }
+
+    fn moving(&self) -> Option<&dyn Moving> {
+        Some(self)
     }
 
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {
@@ -309,5 +314,34 @@ impl Marks for MongoStore {
     fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
         let (module, tenant) = (module.clone(), tenant.cloned());
         self.write(move |server: Server| async move { marks::clear(&server, &module, tenant.as_ref()).await })
+    }
+}
+
+impl Moving for MongoStore {
+    fn collections<'a>(
+        &'a self,
+        after: Option<&'a CollectionKey>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<(CollectionKey, ModelFields)>> {
+        let after = after.cloned();
+        self.write_long(move |server: Server| async move { moving::collections(&server, after.as_ref(), limit).await })
+    }
+
+    fn documents<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<StoredDocument>> {
+        let (at, after) = (at.clone(), after.map(str::to_owned));
+        self.write_long(move |server: Server| async move { moving::page(&server, &at, after.as_deref(), limit).await })
+    }
+
+    fn deliveries(&self, after: i64, limit: usize) -> StoreFuture<'_, Vec<(i64, MovedDelivery)>> {
+        self.write_long(move |server: Server| async move { moving::waiting(&server, after, limit).await })
+    }
+
+    fn import(&self, record: Record) -> StoreFuture<'_, Imported> {
+        self.write_long(move |server: Server| async move { moving::import(&server, record).await })
     }
 }

@@ -7,7 +7,7 @@ use base64::{
     alphabet::Alphabet,
     engine::{GeneralPurpose, general_purpose::NO_PAD},
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -35,6 +35,14 @@ pub(super) fn of_tenant(tenant: &TenantId) -> String {
 /// can't know to be as harmless, are escaped.
 pub(super) fn of_collection(at: &CollectionKey) -> String {
     format!("{}/{}/{}/", at.tenant, at.module, utf8_percent_encode(&at.model, NON_ALPHANUMERIC))
+}
+
+/// The collection whose keys begin so.
+pub(super) fn to_collection(prefix: &str) -> Option<CollectionKey> {
+    let mut parts = prefix.strip_suffix('/')?.splitn(3, '/');
+    let (tenant, module) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let model = percent_decode_str(parts.next()?).decode_utf8().ok()?.into_owned();
+    Some(CollectionKey { tenant, module, model })
 }
 
 /// The lowest string above all that begin with this one, which ends with a slash.

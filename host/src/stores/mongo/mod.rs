@@ -26,6 +26,7 @@ mod implementation;
 mod json;
 mod key;
 mod marks;
+mod moving;
 mod reindex;
 mod schema;
 mod server;

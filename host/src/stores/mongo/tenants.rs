@@ -129,7 +129,16 @@ pub(super) async fn current(server: &Server, id: &TenantId) -> Result<Option<Cur
 }
 
 /// Stores a new tenant, over the tombstone of an older one where there is one.
-pub(super) async fn create(server: &Server, mut tenant: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
+pub(super) async fn create(server: &Server, tenant: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
+    create_as(server, tenant, 1).await
+}
+
+/// As [`create`], with at least this revision.
+pub(super) async fn create_as(
+    server: &Server,
+    mut tenant: TenantDocument,
+    least: u64,
+) -> Result<Arc<TenantDocument>, StoreError> {
     let id = tenant.id.clone();
     for _ in 0..TRIES {
         let found = current(server, &id).await?;
@@ -137,7 +146,7 @@ pub(super) async fn create(server: &Server, mut tenant: TenantDocument) -> Resul
             return Err(StoreError::Exists(id.to_string()));
         }
         let last = found.as_ref().map_or(0, |found| found.revision).max(highest_revision(server, &id).await?);
-        tenant.revision = last + 1;
+        tenant.revision = least.max(last + 1);
         let mut document = from_tenant(&tenant)?;
         let is_written = match found {
             Some(found) => replace_exactly(server, &found.document, &mut document).await?,

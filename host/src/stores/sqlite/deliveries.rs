@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-const EVENT: i64 = 1;
-const WAKE: i64 = 2;
+pub(super) const EVENT: i64 = 1;
+pub(super) const WAKE: i64 = 2;
 
 /// Refuses where the claim is not the newest of a delivery that is there.
 pub(super) fn check(connection: &Connection, claim: Claim) -> Result<(), StoreError> {
@@ -284,15 +284,15 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreError> {
     Ok(connection.prepare_cached(sql)?.query_row([], read)?)
 }
 
-struct Kept {
-    id: i64,
-    tenant: TenantId,
-    module: ModuleName,
-    what: Delivered,
-    failures: u32,
+pub(super) struct Kept {
+    pub(super) id: i64,
+    pub(super) tenant: TenantId,
+    pub(super) module: ModuleName,
+    pub(super) what: Delivered,
+    pub(super) failures: u32,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Result<Kept, StoreError>> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Kept, StoreError>> {
     let texts = (row.get::<_, String>("tenant")?, row.get::<_, String>("module")?, row.get::<_, String>("queue")?);
     let (id, kind, failures) = (row.get("id")?, row.get::<_, i64>("kind")?, row.get("failures")?);
     let (name, event_id) = (row.get::<_, String>("name")?, row.get("event_id")?);
@@ -315,6 +315,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Result<Kept, StoreError>> {
     Ok(built())
 }
 
-fn count(limit: usize) -> i64 {
+pub(super) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

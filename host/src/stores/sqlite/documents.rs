@@ -116,7 +116,7 @@ pub(super) struct Indexed {
     /// Every document has the entries of these.
     pub(super) fields: ModelFields,
     /// Some documents have entries of other fields besides.
-    is_mixed: bool,
+    pub(super) is_mixed: bool,
 }
 
 /// What a collection was indexed by; `None` where it never had a document.
@@ -132,7 +132,7 @@ pub(super) fn indexed(connection: &Connection, at: &CollectionKey) -> Result<Opt
     Ok(Some(Indexed { fields: ModelFields { unique, index }, is_mixed }))
 }
 
-fn remember(connection: &Connection, at: &CollectionKey, indexed: &Indexed) -> Result<(), StoreError> {
+pub(super) fn remember(connection: &Connection, at: &CollectionKey, indexed: &Indexed) -> Result<(), StoreError> {
     let sql = "INSERT INTO collections (tenant, module, model, fields, mixed) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT DO UPDATE SET fields = excluded.fields, mixed = excluded.mixed";
     let fields = serde_json::json!([indexed.fields.unique, indexed.fields.index]).to_string();

@@ -7,6 +7,7 @@ mod documents;
 mod find;
 mod marks;
 mod mirror;
+mod moving;
 mod open;
 mod readers;
 mod schema;
@@ -32,8 +33,9 @@ use self::{
 };
 use super::{
     Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
-    FlagSets, Mark, Marks, ModelFields, NewEvent, Setback, Store, StoreError, StoreFuture, StoredDefinitions,
-    StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries, is_document_id, question::Question,
+    FlagSets, Imported, Mark, Marks, ModelFields, MovedDelivery, Moving, NewEvent, Record, Setback, Store, StoreError,
+    StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries,
+    is_document_id, question::Question,
 };
 use crate::names::{ModuleName, TenantId};
 
@@ -116,6 +118,10 @@ impl Store for SqliteStore {
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
         let id = id.clone();
         Box::pin(self.readers.read(move |connection| tenants::tenant(connection, &id)))
+    }
+
+    fn moving(&self) -> Option<&dyn Moving> {
+        Some(self)
     }
 
     fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
@@ -351,6 +357,35 @@ impl Marks for SqliteStore {
     fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
         let (module, tenant) = (module.clone(), tenant.cloned());
         Box::pin(self.write(move |connection| marks::clear(connection, &module, tenant.as_ref())))
+    }
+}
+
+impl Moving for SqliteStore {
+    fn collections<'a>(
+        &'a self,
+        after: Option<&'a CollectionKey>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<(CollectionKey, ModelFields)>> {
+        let after = after.cloned();
+        Box::pin(self.readers.read(move |connection| moving::collections(connection, after.as_ref(), limit)))
+    }
+
+    fn documents<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<StoredDocument>> {
+        let (at, after) = (at.clone(), after.map(str::to_owned));
+        Box::pin(self.readers.read(move |connection| moving::page(connection, &at, after.as_deref(), limit)))
+    }
+
+    fn deliveries(&self, after: i64, limit: usize) -> StoreFuture<'_, Vec<(i64, MovedDelivery)>> {
+        Box::pin(self.readers.read(move |connection| moving::waiting(connection, after, limit)))
+    }
+
+    fn import(&self, record: Record) -> StoreFuture<'_, Imported> {
+        Box::pin(self.write(move |connection| moving::import(connection, record)))
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema;
+use crate::stores::moving::HELD_UNTIL;
 
 /// How long a statement waits for a foreign program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +87,9 @@ pub(super) fn open(folder: &Path, readers: usize) -> Result<Opened, OpenError> {
     writer.pragma_update(None, "journal_size_limit", 64 << 20)?;
     schema::migrate(&writer)?;
     // The lock says that no other host is at work, so what was claimed was claimed by one that is gone.
-    writer.execute("UPDATE deliveries SET claimed_until = NULL WHERE claimed_until IS NOT NULL", [])?;
+    // What is held back waits for its tenant.
+    let sql = "UPDATE deliveries SET claimed_until = NULL WHERE claimed_until IS NOT NULL AND claimed_until <> ?1";
+    writer.execute(sql, [HELD_UNTIL])?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = || -> Result<_, OpenError> {

@@ -160,14 +160,14 @@ fn expect(connection: &Connection, id: &TenantId, expected: u64) -> Result<(), S
 }
 
 /// A tenant's revision, and whether it is there, as opposed to deleted.
-fn revision(connection: &Connection, id: &TenantId) -> Result<Option<(u64, bool)>, StoreError> {
+pub(super) fn revision(connection: &Connection, id: &TenantId) -> Result<Option<(u64, bool)>, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT revision, document IS NOT NULL FROM tenants WHERE id = ?1")?;
     let row = statement.query_row([id.as_str()], |row| Ok((revision_from(row.get(0)?), row.get(1)?)));
     Ok(row.optional()?)
 }
 
-fn write(connection: &Connection, document: &TenantDocument) -> Result<(), StoreError> {
+pub(super) fn write(connection: &Connection, document: &TenantDocument) -> Result<(), StoreError> {
     let sql = "INSERT INTO tenants (id, revision, document) VALUES (?1, ?2, ?3)
                ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, document = excluded.document";
     let text = Value::Object(document.to_json()).to_string();

@@ -7,7 +7,7 @@ use crate::{
     names::{ModuleName, TenantId},
     stores::{
         Backlog, ChangeListener, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage,
-        DocumentWrite, Find, FlagSets, Mark, Marks, ModelFields, NewEvent, Reach, Setback, Store, StoreError,
+        DocumentWrite, Find, FlagSets, Mark, Marks, ModelFields, Moving, NewEvent, Reach, Setback, Store, StoreError,
         StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage,
     },
 };
@@ -35,6 +35,10 @@ impl Store for Tiered {
 
     fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
         self.pass(self.inner.truth.tenant_revisions(ids))
+    }
+
+    fn moving(&self) -> Option<&dyn Moving> {
+        self.inner.truth.moving()
     }
 
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {

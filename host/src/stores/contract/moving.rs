@@ -1,0 +1,147 @@
+//! Everything is written as it was elsewhere, and read again; nothing that is there is written over.
+
+use std::sync::Arc;
+
+use super::{fields, people, tenant};
+use crate::stores::{
+    ClaimRequest, Delivered, Exporter, ImportReport, Importer, Mark, MarkKind, MovedDelivery, Record, Stands, Store,
+    StoreError, StoredDefinitions, StoredDocument, TenantDocument,
+};
+
+fn document(id: &str, revision: u64, body: &str) -> Record {
+    Record::Document(people(), StoredDocument { id: id.to_owned(), revision, body: body.as_bytes().to_vec() })
+}
+
+fn event(id: &str, stands: Stands) -> Record {
+    let what = Delivered::Event {
+        publisher: "hr-core".parse().unwrap(),
+        name: "hired".to_owned(),
+        event_id: id.to_owned(),
+        body: b"{ \"n\": 1.50 }".to_vec(),
+        published_at: 5,
+    };
+    delivery(what, 0, stands)
+}
+
+fn delivery(what: Delivered, failures: u32, stands: Stands) -> Record {
+    let (tenant, module) = ("acme".parse().unwrap(), "tasks".parse().unwrap());
+    Record::Delivery(MovedDelivery { tenant, module, what, failures, stands })
+}
+
+/// In the order in which they are read.
+fn everything() -> Vec<Record> {
+    vec![
+        Record::Definitions(StoredDefinitions {
+            revision: 7,
+            text: "{\"flags\": {} }\n".into(),
+            updated_at: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
+        }),
+        Record::Mark(Mark {
+            module: "tasks".parse().unwrap(),
+            hash: "ab".repeat(32),
+            tenant: None,
+            kind: MarkKind::Bad,
+            version: "1.2.0".to_owned(),
+            reason: "it panicked".to_owned(),
+            marked_at: 3,
+        }),
+        Record::Collection(people(), fields("email", "name")),
+        document("1", 5, "{ \"email\":\"a@x\", \"name\": \"A\", \"n\": 1.50 }\n"),
+        document("2", 1, "{\"email\":\"b@x\",\"name\":\"B\"}"),
+        event("e1", Stands::Waiting(Some(5))),
+        event("e2", Stands::Waiting(None)),
+        delivery(Delivered::Wake { key: "later".to_owned() }, 2, Stands::Waiting(Some(9))),
+        delivery(Delivered::Wake { key: "lost".to_owned() }, 8, Stands::Dead { at: 4, error: "no".to_owned() }),
+        Record::Tenant(Arc::new(TenantDocument { revision: 9, ..tenant("acme") })),
+    ]
+}
+
+async fn import(store: &Arc<dyn Store>, records: Vec<Record>) -> ImportReport {
+    let mut importer = Importer::new(Arc::clone(store));
+    for record in records {
+        importer.take(record).await.unwrap();
+    }
+    importer.finish().await.unwrap()
+}
+
+async fn export(store: &Arc<dyn Store>) -> Vec<Record> {
+    let (mut exporter, mut all) = (Exporter::new(Arc::clone(store)), Vec::new());
+    while let Some(records) = exporter.page().await.unwrap() {
+        all.extend(records);
+    }
+    assert!(exporter.unreadable().is_empty());
+    all
+}
+
+async fn claimed(store: &Arc<dyn Store>) -> Vec<Delivered> {
+    let request = ClaimRequest { now: 100, until: 200, limit: 10, per_tenant: 10 };
+    store.claim_due(request).await.unwrap().into_iter().map(|delivery| delivery.what).collect()
+}
+
+pub(super) async fn everything_is_read_as_it_was_written(store: Arc<dyn Store>) {
+    if store.moving().is_none() {
+        return;
+    }
+    let all = everything();
+    let mut importer = Importer::new(Arc::clone(&store));
+    for record in all.clone() {
+        importer.take(record).await.unwrap();
+    }
+    let id = "acme".parse().unwrap();
+    assert_eq!(store.tenant(&id).await.unwrap(), None, "not before everything of it is there");
+    assert_eq!(claimed(&store).await, [], "nobody gets what would be for nobody");
+    assert_eq!(store.definitions().await.unwrap(), None);
+    let report = importer.finish().await.unwrap();
+    assert_eq!((report.written, report.there, report.refused.len()), (10, 0, 0));
+    assert_eq!(export(&store).await, all);
+
+    let found = super::question(serde_json::json!({ "equal": [["name", "B"]] }));
+    let page = store.find(&people(), &fields("email", "name"), &found).await.unwrap();
+    assert_eq!(super::ids(&page), ["2"]);
+    let taken = store.insert(&people(), &fields("email", "name"), "3", br#"{"email":"a@x"}"#.to_vec()).await;
+    assert!(matches!(taken, Err(StoreError::NotUnique { field }) if field == "email"));
+    let keys: Vec<String> = claimed(&store)
+        .await
+        .into_iter()
+        .map(|what| match what {
+            Delivered::Event { event_id, .. } => event_id,
+            Delivered::Wake { key } => key,
+        })
+        .collect();
+    assert_eq!(keys, ["e1", "later"], "of a queue the first, and what is due");
+}
+
+pub(super) async fn again_is_harmless_and_a_cut_one_is_completed(store: Arc<dyn Store>) {
+    if store.moving().is_none() {
+        return;
+    }
+    let all = everything();
+    let mut cut = Importer::new(Arc::clone(&store));
+    for record in all[..7].iter().cloned() {
+        cut.take(record).await.unwrap();
+    }
+    drop(cut);
+    let report = import(&store, all.clone()).await;
+    assert_eq!((report.there, report.refused.len()), (5, 0));
+    assert_eq!(export(&store).await, all);
+    let report = import(&store, all.clone()).await;
+    // A mark takes the place of the same one.
+    assert_eq!((report.written, report.there, report.refused.len()), (1, 9, 0));
+    assert_eq!(export(&store).await, all);
+}
+
+pub(super) async fn what_is_there_is_left_as_it_is(store: Arc<dyn Store>) {
+    if store.moving().is_none() {
+        return;
+    }
+    import(&store, everything()).await;
+    let body = br#"{"email":"c@x"}"#.to_vec();
+    store.put(&people(), &fields("email", "name"), "2", body, 1).await.unwrap();
+    store.put_definitions(Some("{}".to_owned()), 7).await.unwrap();
+    let now = export(&store).await;
+    let report = import(&store, everything()).await;
+    let why = "it is there already, and document `2` of Person differs";
+    assert_eq!(report.refused.into_iter().collect::<Vec<_>>(), [("acme".parse().unwrap(), why.to_owned())]);
+    assert_eq!(report.definitions_refused.as_deref(), Some("another set of flags is there already and differs"));
+    assert_eq!(export(&store).await, now);
+}

@@ -1,0 +1,314 @@
+//! What a store holds, read as a whole and written elsewhere as it is: how everything moves from one store to another.
+//!
+//! A tenant that is there already is never written to. One that is not stays invisible, and what is to be delivered for it
+//! is held back, until its document comes, which is the last: what is cut off before is completed by the next import.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    CollectionKey, Delivered, Mark, ModelFields, Store, StoreError, StoreFuture, StoredDefinitions, StoredDocument,
+    TenantDocument,
+};
+use crate::names::{ModuleName, TenantId};
+
+/// How many records are read at a time.
+const PAGE: usize = 100;
+
+/// Until when deliveries are held back, in place of a claim: the end of the year 9999, which stays a number that times can
+/// be reckoned with.
+pub(super) const HELD_UNTIL: i64 = 253_402_300_799_000;
+
+/// Something to be delivered, or that was given up, without its number and claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedDelivery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// To which module.
+    pub module: ModuleName,
+    /// What.
+    pub what: Delivered,
+    /// How often it has failed.
+    pub failures: u32,
+    /// Whether it is still to be delivered.
+    pub stands: Stands,
+}
+
+/// Whether something is still to be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stands {
+    /// It is, at this time, in milliseconds since the Unix epoch; no time where another one of its queue goes first.
+    Waiting(Option<i64>),
+    /// It was given up.
+    Dead {
+        /// When, in milliseconds since the Unix epoch.
+        at: i64,
+        /// What the last try failed of.
+        error: String,
+    },
+}
+
+/// One thing that a store holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// The flag definitions for all tenants.
+    Definitions(StoredDefinitions),
+    /// A mark.
+    Mark(Mark),
+    /// A collection, and by which fields its documents are indexed; comes before them.
+    Collection(CollectionKey, ModelFields),
+    /// A document.
+    Document(CollectionKey, StoredDocument),
+    /// An event for a module, a wake-up, or a dead letter.
+    Delivery(MovedDelivery),
+    /// A tenant.
+    Tenant(Arc<TenantDocument>),
+}
+
+impl Record {
+    /// Whose it is; definitions, and marks for all, are nobody's.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Definitions(_) => None,
+            Self::Mark(mark) => mark.tenant.as_ref(),
+            Self::Collection(at, _) | Self::Document(at, _) => Some(&at.tenant),
+            Self::Delivery(delivery) => Some(&delivery.tenant),
+            Self::Tenant(document) => Some(&document.id),
+        }
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// It was written.
+    Written,
+    /// The same is there.
+    There,
+}
+
+/// Reads and writes all that a store holds. A store of one's own need not be able to.
+pub trait Moving: Send + Sync {
+    /// Collections after one, in an order of their own, at most `limit`.
+    fn collections<'a>(
+        &'a self,
+        after: Option<&'a CollectionKey>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<(CollectionKey, ModelFields)>>;
+
+    /// Documents of a collection after one, by id, at most `limit`.
+    fn documents<'a>(
+        &'a self,
+        at: &'a CollectionKey,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<StoredDocument>>;
+
+    /// All deliveries after one, with their numbers, by which they are ordered, at most `limit`. What was taken back
+    /// while it was handled is left out.
+    fn deliveries(&self, after: i64, limit: usize) -> StoreFuture<'_, Vec<(i64, MovedDelivery)>>;
+
+    /// Writes a record as it is, with its revision. Deliveries are held back until their tenant's document comes, and get
+    /// new numbers. Over a tombstone a revision is at least the next one. Fails with [`StoreError::Exists`] where
+    /// something else is there in its place, and as [`Store::insert`] does.
+    fn import(&self, record: Record) -> StoreFuture<'_, Imported>;
+}
+
+/// Reads everything, page by page. What is written meanwhile is in it or not; each record is whole.
+pub struct Exporter {
+    store: Arc<dyn Store>,
+    next: Option<Stage>,
+    unreadable: Vec<String>,
+}
+
+enum Stage {
+    Start,
+    Collections(Option<CollectionKey>),
+    /// The rest of a page of collections, the first of them being read.
+    Documents(Vec<CollectionKey>, Option<String>),
+    Deliveries(i64),
+    Tenants(Option<TenantId>),
+}
+
+impl Exporter {
+    /// Nothing is read yet.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, next: Some(Stage::Start), unreadable: Vec::new() }
+    }
+
+    /// Tenants that were met and can't be understood, and so were left out.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    /// The next records, perhaps none; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], also where the store can't be read as a whole.
+    pub async fn page(&mut self) -> Result<Option<Vec<Record>>, StoreError> {
+        let Some(stage) = self.next.take() else { return Ok(None) };
+        let mut records = Vec::new();
+        self.next = match stage {
+            Stage::Start => {
+                records.extend(self.store.definitions().await?.map(Record::Definitions));
+                records.extend(self.store.marks().await?.into_iter().map(Record::Mark));
+                Some(Stage::Collections(None))
+            }
+            Stage::Collections(after) => {
+                let found = self.moving()?.collections(after.as_ref(), PAGE).await?;
+                let keys: Vec<CollectionKey> = found.iter().map(|(at, _)| at.clone()).rev().collect();
+                records.extend(found.into_iter().map(|(at, fields)| Record::Collection(at, fields)));
+                Some(if keys.is_empty() { Stage::Deliveries(0) } else { Stage::Documents(keys, None) })
+            }
+            Stage::Documents(mut keys, after) => {
+                let Some(at) = keys.last().cloned() else { return Ok(Some(records)) };
+                let found = self.moving()?.documents(&at, after.as_deref(), PAGE).await?;
+                let last = found.last().map(|document| document.id.clone());
+                records.extend(found.into_iter().map(|document| Record::Document(at.clone(), document)));
+                Some(match last {
+                    Some(last) => Stage::Documents(keys, Some(last)),
+                    None if keys.len() == 1 => Stage::Collections(Some(at)),
+                    None => {
+                        keys.pop();
+                        Stage::Documents(keys, None)
+                    }
+                })
+            }
+            Stage::Deliveries(after) => {
+                let found = self.moving()?.deliveries(after, PAGE).await?;
+                let last = found.last().map(|(number, _)| *number);
+                records.extend(found.into_iter().map(|(_, delivery)| Record::Delivery(delivery)));
+                Some(last.map_or(Stage::Tenants(None), Stage::Deliveries))
+            }
+            Stage::Tenants(after) => {
+                let page = self.store.tenants(after.as_ref(), PAGE).await?;
+                self.unreadable.extend(page.unreadable.iter().map(ToString::to_string));
+                let last = page.tenants.last().map(|tenant| tenant.id.clone());
+                records.extend(page.tenants.into_iter().map(Record::Tenant));
+                last.filter(|_| page.more).map(|last| Stage::Tenants(Some(last)))
+            }
+        };
+        Ok(Some(records))
+    }
+
+    fn moving(&self) -> Result<&dyn Moving, StoreError> {
+        self.store.moving().ok_or_else(immovable)
+    }
+}
+
+fn immovable() -> StoreError {
+    StoreError::Unavailable("this store can't be read and written as a whole".into())
+}
+
+/// What an import has come to.
+#[derive(Debug, Default)]
+pub struct ImportReport {
+    /// How many records were written.
+    pub written: u64,
+    /// How many were there already.
+    pub there: u64,
+    /// The tenants that were not written, with the first reason.
+    pub refused: BTreeMap<TenantId, String>,
+    /// Why the definitions were not written.
+    pub definitions_refused: Option<String>,
+}
+
+/// Writes records, in the order in which an [`Exporter`] reads them. What becomes visible with its record (tenants, marks,
+/// definitions) is kept until [`Importer::finish`].
+pub struct Importer {
+    store: Arc<dyn Store>,
+    report: ImportReport,
+    /// The tenants that were there before.
+    present: BTreeSet<TenantId>,
+    looked_for: BTreeSet<TenantId>,
+    last: Vec<Record>,
+}
+
+impl Importer {
+    /// Nothing is written yet.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        let report = ImportReport::default();
+        Self { store, report, present: BTreeSet::new(), looked_for: BTreeSet::new(), last: Vec::new() }
+    }
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; what is wrong with a tenant is in the report.
+    pub async fn take(&mut self, record: Record) -> Result<(), StoreError> {
+        if matches!(record, Record::Definitions(_) | Record::Mark(_) | Record::Tenant(_)) {
+            self.last.push(record);
+            return Ok(());
+        }
+        let Some(tenant) = record.tenant().cloned() else { return Ok(()) };
+        if self.report.refused.contains_key(&tenant) {
+            return Ok(());
+        }
+        if !self.is_present(&tenant).await? {
+            return self.write(record).await;
+        }
+        // What it has now is compared and left as it is; what was to be delivered may have been since.
+        if let Record::Document(at, document) = &record
+            && self.store.get(at, &document.id).await?.as_ref() != Some(document)
+        {
+            let what = format!("it is there already, and document `{}` of {} differs", document.id, at.model);
+            self.report.refused.insert(tenant, what);
+            return Ok(());
+        }
+        self.report.there += 1;
+        Ok(())
+    }
+
+    /// Shows what was kept, tenants last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Importer::take`].
+    pub async fn finish(mut self) -> Result<ImportReport, StoreError> {
+        for record in std::mem::take(&mut self.last) {
+            match record.tenant() {
+                Some(tenant) if self.report.refused.contains_key(tenant) => {}
+                _ => self.write(record).await?,
+            }
+        }
+        Ok(self.report)
+    }
+
+    async fn is_present(&mut self, tenant: &TenantId) -> Result<bool, StoreError> {
+        if self.looked_for.insert(tenant.clone()) && self.store.tenant(tenant).await?.is_some() {
+            self.present.insert(tenant.clone());
+        }
+        Ok(self.present.contains(tenant))
+    }
+
+    async fn write(&mut self, record: Record) -> Result<(), StoreError> {
+        let moving = self.store.moving().ok_or_else(immovable)?;
+        let tenant = record.tenant().cloned();
+        match moving.import(record).await {
+            Ok(Imported::Written) => self.report.written += 1,
+            Ok(Imported::There) => self.report.there += 1,
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            Err(error) => {
+                let why = match &error {
+                    StoreError::Exists(what) => format!("{what} is there already and differs"),
+                    other => other.to_string(),
+                };
+                match tenant {
+                    Some(tenant) => drop(self.report.refused.insert(tenant, why)),
+                    None => self.report.definitions_refused = Some(why),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two tenants' documents say the same, whenever they were written.
+pub(super) fn is_same(one: &TenantDocument, other: &TenantDocument) -> bool {
+    let content = |document: &TenantDocument| TenantDocument { revision: 0, updated_at: None, ..document.clone() };
+    content(one) == content(other)
+}
