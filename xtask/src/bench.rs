@@ -12,7 +12,8 @@ use crate::{
 /// `cargo xtask bench`: prints the benchmark program's output and ends with its exit code.
 pub(crate) fn bench(workspace: &Workspace, row: Option<&str>, json: bool) -> Result<ExitCode> {
     // Cargo writes to stderr: with `--json`, stdout holds the rows and nothing else.
-    run_to_end(&mut workspace.cargo(["build", "--release", "--package", "bench", "--bins", "--examples"]))?;
+    let packages = ["--package", "bench", "--package", "tenon-host"];
+    run_to_end(workspace.cargo(["build", "--release", "--bins", "--examples"]).args(packages))?;
     modules::build(workspace, Profile::Release, workspace.modules(), Selection::Modules)?;
     let mut command = Command::new(workspace.built(Profile::Release).join("bench"));
     command.args(row).args(json.then_some("--json")).current_dir(workspace.root());

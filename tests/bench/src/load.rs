@@ -27,7 +27,7 @@ const STUCK: Duration = Duration::from_secs(20);
 /// What one round of load saw.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// Answers, each a complete one with status 200.
+    /// Answers, each a complete one and a success.
     pub(crate) answers: u64,
     /// From the first request to the end.
     pub(crate) wall: Duration,
@@ -96,6 +96,18 @@ pub(crate) fn closed(address: SocketAddr, requests: Requests, connections: usize
         let load_busy = (machine::thread_time() - busy).as_secs_f64() / wall.as_secs_f64();
         let latencies = latencies.take();
         Ok(Round { answers, wall, latencies, load_busy })
+    })
+}
+
+/// The answers to requests, one after the other.
+pub(crate) fn answers(address: SocketAddr, requests: Requests) -> Result<Vec<Vec<u8>>> {
+    run(async move {
+        let mut client = Client::connect(address).await?;
+        let mut answers = Vec::new();
+        for request in requests.iter() {
+            answers.push(client.exchange(request).await?.to_vec());
+        }
+        Ok(answers)
     })
 }
 
@@ -189,13 +201,14 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; 16 * 1024] })
+        Ok(Self { stream, buffer: vec![0; 128 * 1024] })
     }
 
     /// Sends a request and waits for its whole answer, which must be a success.
     async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
         let answer = self.exchange(request).await?;
-        if answer.starts_with(b"HTTP/1.1 20") {
+        // What has not changed is a success too.
+        if answer.starts_with(b"HTTP/1.1 20") || answer.starts_with(b"HTTP/1.1 304") {
             Ok(())
         } else {
             Err(io::Error::other(String::from_utf8_lossy(answer).into_owned()))

@@ -28,7 +28,7 @@ pub(crate) struct Line {
     pub(crate) row: &'static str,
     pub(crate) what: String,
     pub(crate) figure: f64,
-    /// `req/s`, `ns`, `ms`, `us`, `MB`; `x` for ratios, nothing for what is counted.
+    /// `req/s`, `ns`, `ms`, `us`, `B`, `MB`; `x` for ratios, nothing for what is counted.
     pub(crate) unit: &'static str,
     /// How far the rounds went, see [`Spread`]; `None` where the figure is not a median of rounds.
     pub(crate) range: Option<(f64, f64)>,
@@ -145,7 +145,7 @@ impl Report {
 /// As many digits as the noise leaves meaning.
 fn number(value: f64, unit: &str) -> String {
     match unit {
-        "req/s" | "ns" | "" => format!("{value:.0}"),
+        "req/s" | "ns" | "B" | "" => format!("{value:.0}"),
         _ => format!("{value:.2}"),
     }
 }

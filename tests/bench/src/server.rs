@@ -68,6 +68,11 @@ impl Server {
         if matches!(kind, Kind::PerCore | Kind::WorkStealing) {
             tenants::prepare(folder)?;
         }
+        Self::start_prepared(kind, workers, core, folder)
+    }
+
+    /// The same on folders that are there.
+    pub(crate) fn start_prepared(kind: Kind, workers: usize, core: Option<usize>, folder: &Path) -> Result<Self> {
         let program = std::env::current_exe().doing("find this program's own file")?;
         let mut command = Command::new(program);
         command.args(["--serve", &kind.argument(), "--workers", &workers.to_string(), "--folder"]).arg(folder);

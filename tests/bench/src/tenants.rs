@@ -10,7 +10,10 @@ use tenon_host::{
     stores::{EnabledModule, Isolation, SqliteStore, Store, TenantDocument, TenantStatus},
 };
 
-use crate::failure::{Doing, Failure, Result};
+use crate::{
+    failure::{Doing, Failure, Result},
+    flag_file,
+};
 
 /// How many tenants requests are spread over.
 pub(crate) const TENANTS: usize = 1000;
@@ -42,8 +45,10 @@ pub(crate) fn prepare(folder: &Path) -> Result<()> {
 
 /// Stores so many tenants that have enabled a module.
 pub(crate) fn store(data: &Path, module: &str, tenants: usize) -> Result<()> {
+    let modules = [module.parse::<ModuleName>().doing("name the module")?];
+    let documents = (0..tenants).map(|index| document(&tenant_name(index), &modules)).collect::<Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.doing("make a runtime")?.block_on(store_tenants(data, module, tenants))
+    runtime.doing("make a runtime")?.block_on(store_documents(data, documents))
 }
 
 /// The path of something that was built in the same profile as this program.
@@ -57,35 +62,37 @@ pub(crate) fn built_beside(name: &str) -> Result<std::path::PathBuf> {
     }
 }
 
-async fn store_tenants(data: &Path, module: &str, tenants: usize) -> Result<()> {
+/// A tenant's document with these modules enabled, and nothing else.
+pub(crate) fn document(name: &str, modules: &[ModuleName]) -> Result<TenantDocument> {
+    let id: TenantId = name.parse().doing("name a tenant")?;
+    let enabled = modules.iter().map(|module| EnabledModule {
+        module: module.clone(),
+        version: VersionReq::STAR,
+        isolation: Isolation::Shared,
+        enabled_at: None,
+        enabled_by: None,
+        unknown: serde_json::Map::new(),
+    });
+    Ok(TenantDocument {
+        id,
+        name: name.to_owned(),
+        status: TenantStatus::Active,
+        enabled_modules: enabled.collect(),
+        feature_flags: std::collections::BTreeMap::new(),
+        settings: std::collections::BTreeMap::new(),
+        cors: None,
+        api_keys: Vec::new(),
+        revision: 0,
+        updated_at: None,
+        unknown: serde_json::Map::new(),
+    })
+}
+
+/// Stores documents in a folder, which is made where it is missing.
+pub(crate) async fn store_documents(data: &Path, documents: impl IntoIterator<Item = TenantDocument>) -> Result<()> {
     let store = SqliteStore::open(data).doing("open a store")?;
-    let module: ModuleName = module.parse().doing("name the module")?;
-    let mut created = Vec::new();
-    for index in 0..tenants {
-        let name = tenant_name(index);
-        let id: TenantId = name.parse().doing("name a tenant")?;
-        created.push(store.create_tenant(TenantDocument {
-            id,
-            name,
-            status: TenantStatus::Active,
-            enabled_modules: vec![EnabledModule {
-                module: module.clone(),
-                version: VersionReq::STAR,
-                isolation: Isolation::Shared,
-                enabled_at: None,
-                enabled_by: None,
-                unknown: serde_json::Map::new(),
-            }],
-            feature_flags: std::collections::BTreeMap::new(),
-            settings: std::collections::BTreeMap::new(),
-            cors: None,
-            api_keys: Vec::new(),
-            revision: 0,
-            updated_at: None,
-            unknown: serde_json::Map::new(),
-        }));
-    }
     // All at once: the store commits in groups.
+    let created = documents.into_iter().map(|document| store.create_tenant(document));
     for stored in futures_util::future::join_all(created).await {
         stored.doing("store a tenant")?;
     }
@@ -101,6 +108,10 @@ pub(crate) fn config(folder: &Path, mode: RuntimeMode, workers: usize) -> Config
         runtime: Runtime { workers: std::num::NonZeroUsize::new(workers), mode },
         ..Config::default()
     };
+    let flags = folder.join(flag_file::FILE);
+    config.flags.definitions = flags.is_file().then_some(flags);
+    // Longer than a benchmark, as each ticket makes another answer.
+    config.ofrep.ticket_life = std::time::Duration::from_secs(24 * 3600);
     config.listen.set_port(0);
     config.admin_listen.set_port(0);
     config

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const ROW: &str = "discovery";
-const FILES: usize = 1000;
+pub(super) const FILES: usize = 1000;
 /// What file systems give out at once.
 const BLOCK: usize = 4096;
 
@@ -69,7 +69,7 @@ fn times(folder: &Path, rounds: usize, what: &str) -> Result<(Spread, Spread)> {
 }
 
 /// Lays real modules into a folder: `hr-core`, and `tasks` under 999 names. Returns their sizes, summed.
-fn fill(folder: &Path) -> Result<u64> {
+pub(super) fn fill(folder: &Path) -> Result<u64> {
     let read = |name: &str| {
         let path = built_beside(name)?;
         fs::read(&path).doing(format_args!("read `{}`", path.display())).and_then(without_debug)
@@ -90,7 +90,7 @@ fn fill(folder: &Path) -> Result<u64> {
 }
 
 /// The library with zeroes in place of what only debuggers read; a thousand times that would fill a disk.
-fn without_debug(mut library: Vec<u8>) -> Result<Vec<u8>> {
+pub(super) fn without_debug(mut library: Vec<u8>) -> Result<Vec<u8>> {
     let mut ranges = Vec::new();
     let file = object::File::parse(&*library).doing("read a module's sections")?;
     for section in file.sections() {
@@ -108,7 +108,7 @@ fn without_debug(mut library: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// Writes a file of the same size and content, with holes for blocks of zeroes.
-fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let file = fs::File::create(path)?;
         file.set_len(bytes.len() as u64)?;

@@ -3,11 +3,17 @@
 mod blocking;
 mod discovery;
 mod dispatch;
+mod flag;
 mod gateway;
+mod memory;
+mod ofrep;
+mod stampede;
+mod start;
 
 use clap::ValueEnum;
 
 use crate::{
+    counted::{Count, Counter, Subject},
     failure::{Doing, Result},
     interrupt,
     report::Report,
@@ -22,6 +28,16 @@ pub(crate) enum Row {
     Dispatch,
     /// Reading a folder of 1,000 module files.
     Discovery,
+    /// One flag check in process, and its allocations.
+    Flag,
+    /// All flags of a tenant for one user, over HTTP.
+    Ofrep,
+    /// From the start of the program until it is ready, with 100,000 tenants stored.
+    Start,
+    /// Many who look for one tenant at once.
+    Stampede,
+    /// What modules, tenants and instances take.
+    Memory,
 }
 
 /// How long to measure.
@@ -52,6 +68,19 @@ pub(crate) fn measure(row: Row, effort: Effort, report: &mut Report) -> Result<(
         }
         Row::Dispatch => dispatch::dispatch(effort, report),
         Row::Discovery => discovery::discovery(effort, report),
+        Row::Flag => flag::flag(effort, report),
+        Row::Ofrep => ofrep::ofrep(effort, report),
+        Row::Start => start::start(effort, report),
+        Row::Stampede => stampede::stampede(effort, report),
+        Row::Memory => memory::memory(effort, report),
+    }
+}
+
+/// Counts for a row, in the program whose allocator counts.
+pub(crate) fn count(subject: Subject, effort: Effort, counter: Counter) -> Result<Vec<Count>> {
+    match subject {
+        Subject::Flag => flag::count(effort, counter),
+        Subject::Memory => memory::count(effort, counter),
     }
 }
 
