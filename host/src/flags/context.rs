@@ -2,7 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use datalogic_rs::{
+    DataValue,
+    bumpalo::{Bump, collections::Vec as ArenaVec},
+};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::names::TenantId;
@@ -65,11 +69,14 @@ impl EvaluationContext {
         self.unix_seconds
     }
 
-    /// The data of a rule of this flag.
-    pub(super) fn for_flag(&self, key: &str) -> Value {
-        let mut root = self.root.clone();
-        root.insert("$flagd".to_owned(), json!({ "flagKey": key, "timestamp": self.unix_seconds }));
-        Value::Object(root)
+    /// The data of a rule of this flag. Nothing is copied but numbers and the shape of it.
+    pub(super) fn for_flag<'a>(&'a self, key: &'a str, arena: &'a Bump) -> DataValue<'a> {
+        let timestamp = i64::try_from(self.unix_seconds).unwrap_or(i64::MAX);
+        let flagd = [("flagKey", DataValue::String(key)), ("timestamp", DataValue::from_i64(timestamp))];
+        let mut members = ArenaVec::with_capacity_in(self.root.len() + 1, arena);
+        members.push(("$flagd", DataValue::Object(arena.alloc(flagd))));
+        members.extend(self.root.iter().map(|(name, value)| (name.as_str(), shown(value, arena))));
+        DataValue::Object(members.into_bump_slice())
     }
 
     /// Feeds the context to a hash: equal ones alike, whatever the order of their members.
@@ -81,6 +88,14 @@ impl EvaluationContext {
 /// Now, in seconds since 1970.
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A value as the engine has it, its texts where they are.
+fn shown<'a>(value: &'a Value, arena: &'a Bump) -> DataValue<'a> {
+    match value {
+        Value::String(text) => DataValue::String(text),
+        other => DataValue::from_serde_value_in(other, arena),
+    }
 }
 
 fn count(value: &Value) -> usize {

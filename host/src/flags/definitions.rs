@@ -4,7 +4,7 @@
 //! the rule names a variant, or nothing, which is the default variant again. A flag without a default variant leaves the
 //! value to whoever asks.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde_json::{Map, Value};
 
@@ -15,11 +15,13 @@ use super::{
     rule::{Rule, RuleError},
 };
 
-/// All definitions of one file: immutable, replaced as a whole. Every flag is found by a search in a sorted array.
+/// All definitions of one file: immutable, replaced as a whole.
 #[derive(Default)]
 pub struct Definitions {
     /// Sorted by key, each once.
     pub(super) flags: Box<[Definition]>,
+    /// Where in it each key is: a search among hundreds would meet a dozen of them, each somewhere else in memory.
+    places: HashMap<Box<str>, usize>,
     pub(super) metadata: Map<String, Value>,
     pub(super) revision: String,
 }
@@ -115,6 +117,12 @@ static FALSE: Value = Value::Bool(false);
 pub(super) static NULL: Value = Value::Null;
 
 impl Definitions {
+    /// Of flags that are sorted by key, each once.
+    pub(super) fn new(flags: Box<[Definition]>, metadata: Map<String, Value>, revision: String) -> Self {
+        let places = flags.iter().enumerate().map(|(place, flag)| (flag.key.clone(), place)).collect();
+        Self { flags, places, metadata, revision }
+    }
+
     /// Reads and compiles a file of definitions: flagd's JSON, at most [`MAX_FILE_BYTES`](super::MAX_FILE_BYTES).
     ///
     /// # Errors
@@ -155,8 +163,7 @@ impl Definitions {
     }
 
     pub(super) fn find(&self, key: &str) -> Option<&Definition> {
-        let index = self.flags.binary_search_by(|flag| (*flag.key).cmp(key)).ok()?;
-        self.flags.get(index)
+        self.flags.get(*self.places.get(key)?)
     }
 
     /// What the flags with rules come to in a context, by the numbers of their rules. Of those that do not read the time,

@@ -14,6 +14,8 @@ use datalogic_rs::{
 };
 use serde_json::Value;
 
+use super::context::EvaluationContext;
+
 /// Says whether weights are such that flagd would use them. Rules can't call it: it is put round a `fractional` whose
 /// weights are computed.
 pub(super) const WHOLE_WEIGHTS: &str = "tenon.whole_weights";
@@ -50,9 +52,22 @@ pub(super) fn compile(rule: &Value) -> std::result::Result<Logic, String> {
     guarded(|| ENGINE.compile(rule).map_err(|error| error.to_string()))
 }
 
-/// What a rule comes to.
-pub(super) fn run(rule: &Logic, context: &Value) -> std::result::Result<Value, String> {
-    guarded(|| ENGINE.session().eval_into(rule, context).map_err(|error| error.to_string()))
+/// How much an evaluation has room for before it asks for more: enough for most, as for a user with a dozen values.
+const ROOM: usize = 1 << 10;
+
+/// What a rule of a flag comes to in a context, read while it is there.
+pub(super) fn run<T>(
+    rule: &Logic,
+    key: &str,
+    context: &EvaluationContext,
+    read: impl FnOnce(&DataValue<'_>) -> T,
+) -> std::result::Result<T, String> {
+    guarded(|| {
+        let arena = Bump::with_capacity(ROOM);
+        let data = context.for_flag(key, &arena);
+        let found = ENGINE.evaluate(rule, data, &arena).map_err(|error| error.to_string())?;
+        Ok(read(found))
+    })
 }
 
 /// Rules run on the supervisor's thread too: a fault of the library's must stay an error of the one flag.

@@ -100,7 +100,7 @@ fn whole(content: &[u8], findings: &mut Findings) -> Option<Definitions> {
             flag
         })
         .collect();
-    Some(Definitions { flags, metadata, revision: revision(content) })
+    Some(Definitions::new(flags, metadata, revision(content)))
 }
 
 /// A digest of the file: the same on every host that has it.

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use datalogic_rs::Logic;
+use datalogic_rs::{DataValue, Logic};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -68,15 +68,18 @@ impl fmt::Debug for Rule {
 impl Rule {
     /// What it comes to: the name of a variant, nothing, or why neither.
     pub(super) fn run(&self, key: &str, context: &EvaluationContext) -> Result<Option<String>, RuleError> {
-        match operators::run(&self.logic, &context.for_flag(key)).map_err(RuleError::Broken)? {
-            Value::Null => Ok(None),
-            Value::String(text) => Ok(Some(text)),
-            // 1 and 1.0 are the same number.
-            other @ (Value::Bool(_) | Value::Number(_)) => {
-                Ok(Some(whole(&other).map_or_else(|| other.to_string(), |number| number.to_string())))
-            }
-            other => Err(RuleError::NoName(other.to_string())),
-        }
+        let read = |found: &DataValue<'_>| match found {
+            DataValue::Null => Ok(None),
+            DataValue::String(text) => Ok(Some((*text).to_owned())),
+            other => match other.to_serde_value() {
+                // 1 and 1.0 are the same number.
+                value @ (Value::Bool(_) | Value::Number(_)) => {
+                    Ok(Some(whole(&value).map_or_else(|| value.to_string(), |number| number.to_string())))
+                }
+                value => Err(RuleError::NoName(value.to_string())),
+            },
+        };
+        operators::run(&self.logic, key, context, read).map_err(RuleError::Broken)?
     }
 }
 

@@ -33,7 +33,7 @@ pub struct FlagDefaults {
 
 /// The flags of one tenant: immutable, replaced as a whole when the tenant or its modules change.
 ///
-/// Every look-up is a search in sorted arrays: no lock, no allocation.
+/// Every look-up is a search in sorted arrays and one in a map: no lock, no allocation.
 #[derive(Debug, Clone, Default)]
 pub struct FlagSet {
     /// Sorted by name, each once.
