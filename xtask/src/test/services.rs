@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn one_that_never_listens_or_ends_when_told_is_killed() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = Server::start(&words("sleep 71"), folder.path(), Duration::from_millis(50)).err();
+        let refused = Server::start(&words("exec sleep 71"), folder.path(), Duration::from_millis(50)).err();
         assert_eq!(refused.unwrap().to_string(), "it does not listen");
 
         let mut deaf = Server::spawn(&words("trap '' TERM; touch $0/deaf; exec sleep 72"), folder.path()).unwrap();

@@ -32,8 +32,8 @@ use super::{
     TenantStatus,
 };
 
-/// How long one test may take: long enough for a slow disk, short enough to be waited for.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long one test may take: long enough for a slow disk or a busy server, short enough to be waited for.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 type Test = fn(Arc<dyn Store>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 

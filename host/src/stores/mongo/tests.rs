@@ -35,7 +35,7 @@ impl Place {
 
     /// Patient: the machine may be busy, and these tests are about other things.
     fn store(&self) -> MongoStore {
-        let patient = Duration::from_secs(30);
+        let patient = Duration::from_secs(120);
         let often = Duration::from_millis(20);
         let settings = MongoSettings { answer_within: patient, carry_out_within: patient, look_every: often };
         MongoStore::open(&self.uri, settings).unwrap()
