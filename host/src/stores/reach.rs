@@ -54,10 +54,11 @@ impl Reach {
         !self.reached.swap(true, Ordering::AcqRel)
     }
 
-    /// All that is known was compared with the truth.
-    pub fn caught_up(&self) {
-        if self.is_reached() {
-            self.behind_since.store(0, Ordering::Release);
+    /// All that is known was compared with the truth, from a moment on in which it had been behind `since` then: what
+    /// was missed later is still to be compared.
+    pub fn caught_up(&self, since: Option<i64>) {
+        if let Some(since) = since.filter(|_| self.is_reached()) {
+            let _ = self.behind_since.compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 }
@@ -81,11 +82,13 @@ mod tests {
         assert!(reach.lost(Some(now_millis() - 9_500)) && !reach.lost(None));
         assert!(reach.seconds_behind().unwrap() >= 9);
         assert!(!reach.is_reached() && reach.seconds_behind().is_some());
-        reach.caught_up();
+        let since = reach.behind_since();
+        reach.caught_up(since);
         assert!(reach.seconds_behind().is_some(), "nothing was compared while the truth was away");
         assert!(reach.found() && !reach.found());
-        assert!(reach.seconds_behind().is_some());
-        reach.caught_up();
+        reach.caught_up(None);
+        assert!(reach.seconds_behind().is_some(), "what was compared had begun before");
+        reach.caught_up(since);
         assert!(reach.seconds_behind().is_none() && reach.behind_since().is_none());
     }
 }

@@ -72,8 +72,8 @@ pub(super) enum Command {
         parsed: Result<Arc<Definitions>, DefinitionErrors>,
         reply: Option<oneshot::Sender<()>>,
     },
-    /// What is in memory was compared with the store, all of it or not.
-    Compared { is_whole: bool },
+    /// What is in memory was compared with the store, all of it or not; it had been behind since then when that began.
+    Compared { is_whole: bool, behind_since: Option<i64> },
     /// What is in memory of a tenant, or of all, may be wrong.
     Invalidate { tenant: Option<TenantId> },
     /// Everything is to be taken out of service.

@@ -45,6 +45,7 @@ pub(super) struct NotIndexed {
     pub(super) slot: u64,
     pub(super) serial: u64,
 }
+
 /// How long somebody waits for definitions to be in force. A guess: one read, and a round over all tenants in memory.
 const FOLLOW_WAIT: Duration = Duration::from_secs(20);
 
@@ -147,7 +148,9 @@ impl Supervisor {
     /// The safety net: compares what is in memory with the store, where it is time.
     pub(super) fn compare_in_time(&mut self, now: Instant) {
         let every = self.context.settings.compare_every;
-        if !every.is_zero() && now.duration_since(self.compared_at) >= every {
+        let is_time = !every.is_zero() && now.duration_since(self.compared_at) >= every;
+        // A round that takes longer than that is not followed by another at once.
+        if is_time && !self.context.comparing.load(Ordering::Acquire) {
             self.compare();
         }
     }
@@ -168,6 +171,7 @@ impl Supervisor {
             .filter(|(_, tenant)| !tenant.is_unsaved)
             .filter_map(|(id, tenant)| Some((id.clone(), tenant.snapshot.as_ref()?.document.revision)))
             .collect();
+        let behind_since = self.context.reach.as_deref().and_then(Reach::behind_since);
         let context = Arc::clone(&self.context);
         self.context.jobs.spawn(async move {
             let mut is_whole = true;
@@ -195,18 +199,19 @@ impl Supervisor {
                     }
                 }
             }
-            let _ = context.commands.send(Command::Compared { is_whole });
+            let _ = context.commands.send(Command::Compared { is_whole, behind_since });
         });
     }
 
-    /// A round has ended. The tenants that differ are read again by now, or wait for it in their lanes.
-    pub(super) fn compared(&mut self, is_whole: bool) {
+    /// A round has ended that began while what is known had been behind `since` then. The tenants that differ are read
+    /// again by now, or wait for it in their lanes.
+    pub(super) fn compared(&mut self, is_whole: bool, since: Option<i64>) {
         self.context.comparing.store(false, Ordering::Release);
         if is_whole
             && !self.compare_again
             && let Some(reach) = &self.context.reach
         {
-            reach.caught_up();
+            reach.caught_up(since);
             self.context.index_now();
         }
         if self.compare_again {

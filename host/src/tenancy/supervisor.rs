@@ -183,7 +183,7 @@ impl Supervisor {
             Command::AwaitFlags { reply } => self.rounds.tell_at_end(Some(reply)),
             Command::FollowDefinitions { reply } => self.context.read_definitions(Some(reply)),
             Command::DefinedInStore { revision, parsed, reply } => self.defined_in_store(revision, parsed, reply),
-            Command::Compared { is_whole } => self.compared(is_whole),
+            Command::Compared { is_whole, behind_since } => self.compared(is_whole, behind_since),
             Command::Invalidate { tenant } => self.invalidate(tenant),
             Command::Shutdown { reply } => self.leave(reply),
             #[cfg(test)]
