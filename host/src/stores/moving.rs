@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+
 use super::{
     CollectionKey, Delivered, Mark, ModelFields, Store, StoreError, StoreFuture, StoredDefinitions, StoredDocument,
     TenantDocument,
@@ -307,8 +309,16 @@ impl Importer {
     }
 }
 
-/// Whether two tenants' documents say the same, whenever they were written.
+/// Whether two tenants' documents say the same, whenever they were written. Not every store keeps times finer than
+/// milliseconds, so nothing finer counts.
 pub(super) fn is_same(one: &TenantDocument, other: &TenantDocument) -> bool {
-    let content = |document: &TenantDocument| TenantDocument { revision: 0, updated_at: None, ..document.clone() };
+    let millis = |time: Timestamp| Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
+    let content = |document: &TenantDocument| {
+        let mut content = TenantDocument { revision: 0, updated_at: None, ..document.clone() };
+        for enabled in &mut content.enabled_modules {
+            enabled.enabled_at = enabled.enabled_at.map(millis);
+        }
+        content
+    };
     content(one) == content(other)
 }

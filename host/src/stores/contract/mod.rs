@@ -69,6 +69,7 @@ list! {
     definitions: are_kept_as_written are_replaced_by_revision_only go_on_after_they_were_taken_away
         do_not_go_with_a_tenant;
     moving: everything_is_read_as_it_was_written again_is_harmless_and_a_cut_one_is_completed
+        times_that_are_kept_less_finely_make_no_difference
         what_is_there_is_left_as_it_is;
     marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins

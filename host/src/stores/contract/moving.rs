@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{fields, people, tenant};
 use crate::stores::{
-    ClaimRequest, Delivered, Exporter, ImportReport, Importer, Mark, MarkKind, MovedDelivery, Record, Stands, Store,
-    StoreError, StoredDefinitions, StoredDocument, TenantDocument,
+    ClaimRequest, Delivered, EnabledModule, Exporter, ImportReport, Importer, Isolation, Mark, MarkKind, MovedDelivery,
+    Record, Stands, Store, StoreError, StoredDefinitions, StoredDocument, TenantDocument,
 };
 
 fn document(id: &str, revision: u64, body: &str) -> Record {
@@ -128,6 +128,29 @@ pub(super) async fn again_is_harmless_and_a_cut_one_is_completed(store: Arc<dyn 
     // A mark takes the place of the same one.
     assert_eq!((report.written, report.there, report.refused.len()), (1, 9, 0));
     assert_eq!(export(&store).await, all);
+}
+
+pub(super) async fn times_that_are_kept_less_finely_make_no_difference(store: Arc<dyn Store>) {
+    if store.moving().is_none() {
+        return;
+    }
+    let mut enabling = tenant("acme");
+    enabling.enabled_modules = vec![EnabledModule {
+        module: "tasks".parse().unwrap(),
+        version: "*".parse().unwrap(),
+        isolation: Isolation::Shared,
+        enabled_at: Some("2026-01-02T03:04:05.678901234Z".parse().unwrap()),
+        enabled_by: None,
+        unknown: serde_json::Map::new(),
+    }];
+    enabling.revision = 3;
+    let records = |enabling: &TenantDocument| vec![Record::Tenant(Arc::new(enabling.clone()))];
+    assert_eq!(import(&store, records(&enabling)).await.written, 1);
+    let report = import(&store, records(&enabling)).await;
+    assert_eq!((report.written, report.there, report.refused.len()), (0, 1, 0));
+    // A millisecond is another time.
+    enabling.enabled_modules[0].enabled_at = Some("2026-01-02T03:04:05.679Z".parse().unwrap());
+    assert_eq!(import(&store, records(&enabling)).await.refused.len(), 1);
 }
 
 pub(super) async fn what_is_there_is_left_as_it_is(store: Arc<dyn Store>) {
