@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Only for tenants that have module `hr-core`: the guard has left their snapshot.
 async fn people(Extension(tenant): Extension<Arc<TenantSnapshot>>) -> Json<Value> {
-    Json(json!({ "tenant": tenant.id().as_str(), "modules": tenant.slots.len() }))
+    Json(json!({ "tenant": tenant.id().as_str(), "modules": tenant.table.modules().len() }))
 }
 
 /// Only for tenants that have feature `reports` on.

@@ -28,11 +28,11 @@ impl Census {
     pub(super) fn take(tenancy: &Tenancy) -> Self {
         let mut used: HashMap<usize, (Arc<Candidate>, Usage)> = HashMap::new();
         for snapshot in tenancy.snapshots() {
-            for slot in &snapshot.slots {
-                let entry = used.entry(key(&slot.candidate));
-                let (_, usage) = entry.or_insert_with(|| (Arc::clone(&slot.candidate), Usage::default()));
+            for (at, candidate) in snapshot.table.modules().iter().enumerate() {
+                let entry = used.entry(key(candidate));
+                let (_, usage) = entry.or_insert_with(|| (Arc::clone(candidate), Usage::default()));
                 usage.tenants += 1;
-                if let Some(running) = slot.running() {
+                if let Some(running) = snapshot.slots().get(at).and_then(|slot| slot.running()) {
                     usage.instances += 1;
                     usage.requests += running.requests();
                 }

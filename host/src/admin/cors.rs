@@ -69,8 +69,8 @@ pub(super) async fn show(
     InTenant(tenant): InTenant,
 ) -> Result<([(http::HeaderName, http::HeaderValue); 1], axum::Json<CorsAnswer>), Refusal> {
     let snapshot = admin.tenancy.load(&tenant).await?;
-    let revision = snapshot.document.revision;
-    let cors = snapshot.document.cors.as_deref().map(CorsBody::of);
+    let revision = snapshot.revision();
+    let cors = snapshot.cors().map(CorsBody::of);
     let answer = CorsAnswer { tenant_id: tenant.to_string(), revision, cors };
     Ok(([(http::header::ETAG, etag(revision))], axum::Json(answer)))
 }

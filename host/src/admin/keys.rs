@@ -118,8 +118,8 @@ pub(super) async fn list(
     InTenant(tenant): InTenant,
 ) -> Result<([(HeaderName, HeaderValue); 1], axum::Json<KeyList>), Refusal> {
     let snapshot = admin.tenancy.load(&tenant).await?;
-    let revision = snapshot.document.revision;
-    let keys = snapshot.document.api_keys.iter().map(KeyItem::new).collect();
+    let revision = snapshot.revision();
+    let keys = snapshot.api_keys().iter().map(KeyItem::new).collect();
     let answer = KeyList { tenant_id: tenant.to_string(), revision, keys };
     Ok(([(header::ETAG, etag(revision))], axum::Json(answer)))
 }

@@ -31,8 +31,8 @@ pub(super) struct SettingsAnswer {
 
 /// A tenant's settings for a module as they may be shown.
 pub(super) fn shown(admin: &Admin, snapshot: &TenantSnapshot, module: &str) -> Value {
-    let Some(settings) = snapshot.document.settings.get(module) else { return Value::Object(Map::new()) };
-    let slot = snapshot.slot(module).map(|slot| slot.candidate.clone());
+    let Some(settings) = snapshot.settings(module) else { return Value::Object(Map::new()) };
+    let slot = snapshot.module(module).cloned();
     let catalog = admin.tenancy.catalog();
     let candidate = slot.or_else(|| catalog.get(module).first().cloned());
     match candidate {
@@ -59,7 +59,7 @@ pub(super) async fn show(
     OfModule(module): OfModule,
 ) -> Result<([(http::HeaderName, http::HeaderValue); 1], axum::Json<SettingsAnswer>), Refusal> {
     let snapshot = admin.tenancy.load(&tenant).await?;
-    let revision = snapshot.document.revision;
+    let revision = snapshot.revision();
     let answer = SettingsAnswer {
         tenant_id: tenant.to_string(),
         module: module.to_string(),

@@ -152,7 +152,7 @@ impl TenantItem {
 
 impl TenantDetail {
     pub(super) fn new(admin: &Admin, snapshot: &TenantSnapshot) -> Self {
-        let document = &snapshot.document;
+        let document = snapshot.document();
         let settings = document.settings.keys().map(|module| (module.clone(), shown(admin, snapshot, module)));
         let states = snapshot.report().modules;
         let enabled = document.enabled_modules.iter().zip(&states).map(|(enabled, status)| EnabledItem {

@@ -24,7 +24,7 @@ pub use editing::{flag_in, with_flag, with_state, without_flag};
 pub use name::FlagName;
 pub use problem::{DefinitionErrors, DefinitionProblem};
 pub use reading::MAX_FILE_BYTES;
-pub use set::{FlagAnswer, FlagDefaults, FlagEvaluation, FlagSet, FlagSource};
+pub use set::{FlagAnswer, FlagDefaults, FlagEvaluation, FlagSet, FlagSource, bytes_of};
 
 #[cfg(test)]
 mod tests;

@@ -38,8 +38,8 @@ pub struct FlagDefaults {
 pub struct FlagSet {
     /// Sorted by name, each once.
     overrides: Box<[(Box<str>, Value)]>,
-    /// Sorted by module, each once.
-    modules: Box<[FlagDefaults]>,
+    /// Sorted by module, each once; the same for all tenants with the same modules.
+    modules: Arc<[FlagDefaults]>,
     /// For all tenants the same.
     definitions: Arc<Definitions>,
     /// What the definitions with rules come to for the tenant, by the numbers of their rules.
@@ -98,6 +98,12 @@ impl FlagDefaults {
     pub fn new<N: Into<String>, V: Into<Value>>(module: ModuleName, flags: impl IntoIterator<Item = (N, V)>) -> Self {
         Self { module, flags: sorted(flags).into() }
     }
+
+    /// Those of several modules, as many tenants may share them. Of a module given twice the last holds.
+    pub fn sorted(modules: impl IntoIterator<Item = Self>) -> Arc<[Self]> {
+        let by_name: BTreeMap<_, _> = modules.into_iter().map(|module| (module.module.clone(), module)).collect();
+        by_name.into_values().collect()
+    }
 }
 
 impl FlagAnswer<'_> {
@@ -121,8 +127,15 @@ impl FlagSet {
         modules: impl IntoIterator<Item = FlagDefaults>,
         overrides: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let by_name: BTreeMap<_, _> = modules.into_iter().map(|module| (module.module.clone(), module)).collect();
-        Self { overrides: sorted(overrides).into(), modules: by_name.into_values().collect(), ..Self::default() }
+        Self::over(FlagDefaults::sorted(modules), overrides)
+    }
+
+    /// As [`FlagSet::compile`], over declarations that others share, from [`FlagDefaults::sorted`].
+    pub fn over<N: Into<String>, V: Into<Value>>(
+        modules: Arc<[FlagDefaults]>,
+        overrides: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        Self { overrides: sorted(overrides).into(), modules, ..Self::default() }
     }
 
     /// The same under these definitions, as they are for the tenant at this time.
@@ -139,6 +152,26 @@ impl FlagSet {
     /// The definitions that it is under.
     pub fn definitions(&self) -> &Arc<Definitions> {
         &self.definitions
+    }
+
+    /// Whether the tenant has values of its own.
+    pub fn has_overrides(&self) -> bool {
+        !self.overrides.is_empty()
+    }
+
+    /// About how many bytes it takes for itself.
+    pub fn bytes(&self) -> usize {
+        let overrides: usize = self.overrides.iter().map(|(name, value)| name.len() + bytes_of(value)).sum();
+        size_of::<Self>() + size_of_val(&*self.overrides) + overrides + size_of_val(&*self.outcomes)
+    }
+
+    /// Whether two sets are one for whoever reads them; those of tenants with values of their own never are.
+    pub fn is_same(&self, other: &Self) -> bool {
+        !self.has_overrides()
+            && !other.has_overrides()
+            && Arc::ptr_eq(&self.modules, &other.modules)
+            && Arc::ptr_eq(&self.definitions, &other.definitions)
+            && self.outcomes == other.outcomes
     }
 
     /// Whether modules would see no difference between two sets of one tenant under the same definitions.
@@ -307,7 +340,7 @@ impl FlagSet {
             add(name);
             add(&canonical(value));
         }
-        for module in &self.modules {
+        for module in self.modules.iter() {
             // No flag is called so.
             add("");
             add(module.module.as_str());
@@ -335,6 +368,21 @@ impl FlagDefaults {
         let (name, value) = find(&self.flags, flag)?;
         let source = FlagSource::ModuleDefault(&self.module);
         Some(FlagAnswer { name, value, source, variant: None, reason: Reason::Default })
+    }
+}
+
+/// About how many bytes a value takes beside its own place.
+pub fn bytes_of(value: &Value) -> usize {
+    const VALUE: usize = size_of::<Value>();
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| VALUE + bytes_of(item)).sum(),
+        // Maps have room for eleven in each of their nodes.
+        Value::Object(fields) => {
+            let nodes = fields.len().div_ceil(8) * 11 * (VALUE + size_of::<String>());
+            nodes + fields.iter().map(|(name, value)| name.len() + bytes_of(value)).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

@@ -61,21 +61,21 @@ pub(super) async fn admit<'caller>(
         };
         guards::tenant_active(&snapshot)?;
         let found = guards::endpoint(tenancy, &snapshot, asked.method, asked.path, asked.id)?;
-        let slot = &snapshot.slots[found.module];
-        let seen = guards::admit(&snapshot, &slot.candidate.name, found.endpoint, caller)?;
+        let name = &snapshot.table.module(found.module).name;
+        let limits = snapshot.table.limits(found.module);
+        let seen = guards::admit(&snapshot, name, found.endpoint, caller)?;
         let params = decode(&found)?;
         let (module, route) = (found.module, found.endpoint_index);
-        let own = begun + slot.limits.deadline;
+        let own = begun + limits.deadline;
         let deadline = asked.latest.map_or(own, |latest| latest.min(own));
         match tenancy.lease(&snapshot, module, deadline).await {
             Ok(Lent::Lease(lease)) => {
-                let limits = slot.limits;
                 let route = u32::try_from(route).unwrap_or(u32::MAX);
                 return Ok(Admitted { caller: seen, snapshot, slot: module, lease, route, params, deadline, limits });
             }
             Ok(Lent::Stale) => {}
-            Err(Unlent::Full) => return Err(refusals::full(&slot.candidate.name)),
-            Err(Unlent::Barred) => return Err(refusals::barred(&slot.candidate.name)),
+            Err(Unlent::Full) => return Err(refusals::full(name)),
+            Err(Unlent::Barred) => return Err(refusals::barred(name)),
             Err(Unlent::Failed(error)) => return Err(refusals::of_tenancy(&error)),
         }
     }
@@ -116,7 +116,7 @@ impl Admitted<'_> {
         request: CallRequest,
         id: RequestId,
     ) -> Result<Reply, Unanswered> {
-        let module = &self.snapshot.slots[self.slot].candidate.name;
+        let module = &self.snapshot.table.module(self.slot).name;
         let begun = Instant::now();
         match call(&self.lease, request, self.deadline).await {
             Called::Ended(Ok(reply)) => {

@@ -113,7 +113,7 @@ fn caller_of(from: &Asker, behalf: Option<&Behalf>, as_module: bool) -> Option<C
 fn parts_of(snapshot: &TenantSnapshot, to: &ModuleName, call: &ModuleCall) -> Result<http::request::Parts, Failure> {
     let misuse = |text: String| Failure::new(FailureKind::Misuse, text);
     let gone = || Failure::new(FailureKind::Unreachable, format!("module `{to}` does not run for the tenant"));
-    let routes = snapshot.slot(to.as_str()).ok_or_else(gone)?.candidate.manifest.routes.as_ref();
+    let routes = snapshot.module(to.as_str()).ok_or_else(gone)?.manifest.routes.as_ref();
     let base = routes.ok_or_else(|| misuse(format!("module `{to}` has no routes")))?.base.as_str();
     if !call.path.starts_with('/') {
         return Err(misuse(format!("the path `{}` does not begin with `/`", call.path)));

@@ -139,11 +139,11 @@ impl Door {
             deadline_millis: id.unix_millis().saturating_add(millis(admitted.limits.deadline)),
             depth: 0,
         };
-        let module = &admitted.snapshot.slots[admitted.slot].candidate.name;
+        let module = &admitted.snapshot.table.module(admitted.slot).name;
         match admitted.run(&self.tenancy, request, id).await {
             Ok(reply) => {
                 let mut response = respond::reply(reply, admitted.lease);
-                if admitted.snapshot.document.cors.is_some() {
+                if admitted.snapshot.cors().is_some() {
                     cors::vary(response.headers_mut());
                 }
                 Ok(response)
@@ -161,7 +161,7 @@ impl Door {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        let module = &admitted.snapshot.slots[admitted.slot].candidate.name;
+        let module = &admitted.snapshot.table.module(admitted.slot).name;
         let buffered = tokio::select! {
             biased;
             buffered = buffer(body, admitted.limits.body_bytes) => buffered,
@@ -212,7 +212,7 @@ impl Door {
             Some(snapshot) => snapshot,
             None => self.tenancy.load(&tenant.parse().ok()?).await.ok()?,
         };
-        let cors = snapshot.document.cors.as_deref()?;
+        let cors = snapshot.cors()?;
         Some(CrossOrigin::read(cors, &snapshot.table, parts, named.path))
     }
 

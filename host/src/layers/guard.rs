@@ -164,7 +164,7 @@ async fn judge(
         return Err(Problem::tenant_suspended(snapshot.id()));
     }
     match wanted {
-        Wanted::Module(module) if snapshot.slot(module.as_str()).is_some() => Ok(snapshot),
+        Wanted::Module(module) if snapshot.module(module.as_str()).is_some() => Ok(snapshot),
         Wanted::Module(module) if snapshot.has_enabled(module.as_str()) => Err(Problem::module_load_failed(module)),
         Wanted::Module(module) => Err(Problem::module_not_enabled(module)),
         Wanted::Feature(module, feature) => {

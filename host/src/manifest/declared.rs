@@ -1,6 +1,6 @@
 //! What a manifest declares, as values that are right by construction. Reads no text and no file.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use semver::{Version, VersionReq};
 
@@ -34,7 +34,7 @@ pub struct Manifest {
     /// The events it wants, sorted, only of modules it depends on.
     pub subscribes: Vec<Subscription>,
     /// The hosts it may call, sorted.
-    pub outbound: Vec<Outbound>,
+    pub outbound: Arc<[Outbound]>,
     /// By name, required and optional ones.
     pub dependencies: BTreeMap<ModuleName, Dependency>,
     /// What it costs; `None` where nothing is said.

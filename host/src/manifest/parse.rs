@@ -117,7 +117,7 @@ fn read(
     let provides_to = root.take("provides-to").map(|value| distinct(&value, problems));
     let publishes = root.take("publishes").map(|value| distinct(&value, problems)).unwrap_or_default();
     let subscribes = root.take("subscribes");
-    let outbound = root.take("outbound").map(|value| distinct(&value, problems)).unwrap_or_default();
+    let outbound = root.take("outbound").map(|value| distinct(&value, problems).into()).unwrap_or_default();
     let depends_on = root.take("dependencies");
     let dependencies = depends_on.as_ref().map(|value| tables::dependencies(value, problems)).unwrap_or_default();
     let pricing = root.take("pricing").and_then(|value| tables::pricing(&value, text, problems));

@@ -1,10 +1,12 @@
 //! The name of a module.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr};
 
-/// The name of a module: `[a-z][a-z0-9-]{0,62}`. Cheap to clone.
+use arcstr::ArcStr;
+
+/// The name of a module: `[a-z][a-z0-9-]{0,62}`. Cheap to clone, and one word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ModuleName(Arc<str>);
+pub struct ModuleName(ArcStr);
 
 /// Why a text is no module name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,12 @@
 //! The id of a tenant.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr};
 
-/// The id of a tenant: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`. Cheap to clone.
+use arcstr::ArcStr;
+
+/// The id of a tenant: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`. Cheap to clone, and one word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(Arc<str>);
+pub struct TenantId(ArcStr);
 
 /// Why a text is no tenant id. The text itself is not repeated: it may be long or hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,11 @@ use crate::names::{ModuleName, TenantId};
 pub(super) struct Bars(HashMap<(TenantId, ModuleName), usize>);
 
 impl Bars {
+    /// Whether a thread is stuck anywhere for a tenant.
+    pub(super) fn has_any(&self, tenant: &TenantId) -> bool {
+        self.0.keys().any(|(stuck, _)| stuck == tenant)
+    }
+
     /// Gives a slot its state.
     pub(super) fn apply(&self, tenant: &TenantId, slot: &Slot) {
         // Most of the time there is nothing to look up.
@@ -38,7 +43,10 @@ impl Supervisor {
 
     fn apply_bars(&self, tenant: &TenantId, module: &ModuleName) {
         let snapshot = self.tenants.get(tenant).and_then(|known| known.snapshot.as_ref());
-        if let Some(slot) = snapshot.and_then(|snapshot| snapshot.slot(module.as_str())) {
+        let Some(snapshot) = snapshot else { return };
+        // Whoever comes first finds it barred.
+        let slots = self.context.slots(snapshot);
+        if let Some(slot) = slots.iter().find(|slot| slot.candidate.name == *module) {
             self.bars.apply(tenant, slot);
         }
     }

@@ -177,7 +177,7 @@ pub(super) fn edit(
             if let Some(flag) = unset {
                 return Err(TenancyError::FlagNotFound(flag.as_str().to_owned()));
             }
-            let declared = desire(before, catalog, judge).flags(before);
+            let declared = desire(before, catalog, judge).declared();
             apply_changes(&mut edit.document.feature_flags, changes, |flag, value| declared.check(flag, value))
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }

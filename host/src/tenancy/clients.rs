@@ -175,7 +175,7 @@ impl Tenancy {
     ///
     /// As [`Tenancy::load`].
     pub async fn load_since(&self, tenant: &TenantId, revision: u64) -> Result<Arc<TenantSnapshot>, TenancyError> {
-        match self.snapshot(tenant.as_str()).filter(|snapshot| snapshot.document.revision >= revision) {
+        match self.snapshot(tenant.as_str()).filter(|snapshot| snapshot.revision() >= revision) {
             Some(snapshot) => Ok(snapshot),
             None => self.ask_in_time(|reply| Command::Load { tenant: tenant.clone(), since: revision, reply }).await,
         }

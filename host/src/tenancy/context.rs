@@ -23,10 +23,11 @@ use super::{
     marks::MarkBook,
     memory::MemoryCounters,
     probation::ReloadSettings,
+    routes::RouteTables,
     running::{AbortOnDrop, RetireTimes, Running},
     seams::Seams,
-    services::{TenantServices, TenantView, collections_of},
-    snapshot::Slot,
+    services::{HostSide, TenantServices, TenantView, collections_of},
+    snapshot::{Slot, TenantSnapshot},
 };
 use crate::{
     catalog::{Archive, Candidate},
@@ -101,11 +102,10 @@ pub(super) struct Context {
     /// never yields holds up nobody else's.
     pub(super) jobs: Handle,
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    pub(super) limits_of: LimitsOf,
-    /// Who carries out what modules ask of each other and of the world.
-    pub(super) seams: Arc<Seams>,
-    /// Rings where something was put up for delivery.
-    pub(super) bell: Arc<Bell>,
+    /// What tenants with the same modules share.
+    pub(super) tables: RouteTables,
+    /// For the services of instances.
+    pub(super) host: Arc<HostSide>,
     /// The flags that are defined for all tenants; written by the supervisor only.
     pub(super) definitions: ArcSwap<Definitions>,
     /// What came of those in the store; written by the supervisor only.
@@ -153,7 +153,17 @@ impl Context {
             (AtomicUsize::new(0), AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(1));
         let marks = ArcSwap::from_pointee(MarkBook::at_start(settings.safe));
         let reach = store.reach();
+        let host = Arc::new(HostSide {
+            store: Arc::clone(&store),
+            background: background.clone(),
+            secrets: settings.secrets.clone(),
+            seams: Seams::default(),
+            bell: Bell::default(),
+            most_waiting: settings.deliveries.most_waiting,
+            commands: commands.clone(),
+        });
         Self {
+            host,
             settings,
             store,
             reach,
@@ -164,9 +174,7 @@ impl Context {
             background,
             jobs,
             commands,
-            limits_of,
-            seams: Arc::default(),
-            bell: Arc::default(),
+            tables: RouteTables::new(limits_of),
             definitions: ArcSwap::default(),
             stored_definitions: ArcSwap::default(),
             told_definitions: tokio::sync::Mutex::new(0),
@@ -183,6 +191,11 @@ impl Context {
 
     pub(super) fn next_serial(&self) -> u64 {
         self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The slots of a tenant, made where nobody has wanted one yet.
+    pub(super) fn slots<'a>(&self, snapshot: &'a TenantSnapshot) -> &'a [Arc<Slot>] {
+        snapshot.slots_or_make(|| self.next_serial())
     }
 
     /// Opens the library where it is not open, prepares the collections, and makes an instance. Slot and
@@ -211,24 +224,8 @@ impl Context {
         // Many tenants waking at once must not start everything at once. The semaphore is never closed.
         let permit = self.starts.acquire().await.map_err(|error| not_now(error.to_string()))?;
         let serial = self.next_serial();
-        let (commands, of) = (self.commands.clone(), tenant.clone());
-        let services = Arc::new(TenantServices::new(
-            tenant.clone(),
-            &candidate.manifest,
-            Arc::clone(&self.store),
-            self.background.clone(),
-            view,
-            (
-                self.settings.secrets.clone(),
-                Arc::clone(&self.seams),
-                Arc::clone(&self.bell),
-                self.settings.deliveries.most_waiting,
-            ),
-            Box::new(move |failure| {
-                tracing::error!(tenant = %of, %failure, "a task of an instance failed");
-                let _ = commands.send(Command::Broken { tenant: of.clone(), slot, serial });
-            }),
-        ));
+        let (host, manifest) = (Arc::clone(&self.host), &candidate.manifest);
+        let services = Arc::new(TenantServices::new(host, tenant.clone(), manifest, view, (slot, serial)));
         let making = async {
             let generation = self.generations.get(candidate, isolation, tenant).await?;
             let mut is_indexed = true;

@@ -86,19 +86,19 @@ impl Supervisor {
                 continue;
             }
             let snapshot = Arc::new(TenantSnapshot {
-                document: Arc::clone(&before.document),
+                kept: before.kept.clone(),
                 table: Arc::clone(&before.table),
-                slots: before.slots.clone(),
-                flags: Arc::new(flags),
-                problems: before.problems.clone(),
-                dormant: Arc::clone(&before.dormant),
+                slots: before.slots.go_on(),
+                flags: before.table.shared(flags),
+                unfit: before.unfit.clone(),
                 used: before.used.go_on(),
             });
             self.memory.took(Some(before), Some(&snapshot));
-            let view = Arc::new(TenantView::of(&snapshot));
-            for running in snapshot.slots.iter().filter_map(|slot| slot.running()) {
+            let mut view = None;
+            for running in snapshot.slots().iter().filter_map(|slot| slot.running()) {
+                let view = view.get_or_insert_with(|| Arc::new(TenantView::of(&snapshot)));
                 // Its settings are the same.
-                let _ = running.services().show(Arc::clone(&view));
+                let _ = running.services().show(Arc::clone(view));
             }
             self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
             self.shared.clients.tell(&id);

@@ -97,7 +97,8 @@ fn after(time: Duration) -> i64 {
 /// Delivers until it is told to end.
 pub(super) async fn run(tenancy: Tenancy) {
     let settings = tenancy.context.settings.deliveries;
-    let bell = Arc::clone(&tenancy.context.bell);
+    let host = Arc::clone(&tenancy.context.host);
+    let bell = &host.bell;
     let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
     let mut was_read = true;
     while !bell.is_ending() {
@@ -208,7 +209,7 @@ async fn deliver(tenancy: &Tenancy, delivery: Delivery, place: OwnedSemaphorePer
     }
     drop(place);
     // The next of its queue may be due.
-    context.bell.ring();
+    context.host.bell.ring();
 }
 
 fn back_off(settings: DeliverySettings, failures: u32) -> Duration {
@@ -245,7 +246,7 @@ async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
             Err(TenancyError::TenantNotFound(_)) => return Tried::Unwanted,
             Err(error) => return Tried::Postponed(settings.retry_base, error.to_string()),
         };
-        let position = snapshot.slots.iter().position(|slot| slot.candidate.name == delivery.module);
+        let position = snapshot.table.position(delivery.module.as_str());
         let (true, Some(slot)) = (snapshot.is_active(), position) else {
             return Tried::Postponed(
                 settings.retry_limit.min(POSTPONE),
@@ -254,10 +255,10 @@ async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
         };
         if !is_wanted(&snapshot, slot, &delivery.what) {
             // It may be wanted again: another version may have been gone back from, or run on another host.
-            let version = &snapshot.slots[slot].candidate.version;
+            let version = &snapshot.table.module(slot).version;
             return Tried::GivenUp(format!("version {version}, which runs for the tenant, does not subscribe to it"));
         }
-        let limit = snapshot.slots[slot].limits.deadline;
+        let limit = snapshot.table.limits(slot).deadline;
         match tenancy.lease(&snapshot, slot, begun + limit).await {
             Ok(Lent::Lease(lease)) => {
                 // A start may have taken long.
@@ -290,7 +291,7 @@ async fn attempt(tenancy: &Tenancy, delivery: &Delivery) -> Tried {
 /// Whether the version of the module that runs now still subscribes to the event.
 fn is_wanted(snapshot: &TenantSnapshot, slot: usize, what: &Delivered) -> bool {
     let Delivered::Event { publisher, name, .. } = what else { return true };
-    let subscribes = &snapshot.slots[slot].candidate.manifest.subscribes;
+    let subscribes = &snapshot.table.module(slot).manifest.subscribes;
     subscribes.iter().any(|wanted| wanted.module == *publisher && wanted.event.as_str() == name)
 }
 

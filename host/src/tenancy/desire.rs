@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{marks::Judge, plan::DesiredModule, snapshot::ModuleProblem};
 use crate::{
     catalog::{self, Candidate, Catalog},
@@ -78,12 +80,15 @@ impl Desire {
             .collect()
     }
 
-    /// The tenant's flags: its own values over the defaults of the modules chosen.
-    pub(super) fn flags(&self, document: &TenantDocument) -> FlagSet {
-        let defaults = self.modules.iter().map(|(candidate, _)| {
-            let features = candidate.manifest.features.iter().map(|(name, value)| (name.clone(), value.clone()));
-            FlagDefaults::new(candidate.name.clone(), features)
-        });
-        FlagSet::compile(defaults, document.feature_flags.iter().map(|(name, value)| (name.clone(), value.clone())))
+    /// What the modules chosen declare as flags, for checking values of the tenant.
+    pub(super) fn declared(&self) -> FlagSet {
+        let modules = self.modules.iter().map(|(candidate, _)| declared_by(candidate));
+        FlagSet::compile(modules, std::iter::empty::<(String, Value)>())
     }
+}
+
+/// What a module declares as flags.
+pub(super) fn declared_by(candidate: &Candidate) -> FlagDefaults {
+    let features = candidate.manifest.features.iter().map(|(name, value)| (name.clone(), value.clone()));
+    FlagDefaults::new(candidate.name.clone(), features)
 }

@@ -97,7 +97,6 @@ impl Tenancy {
             directory: papaya::HashMap::new(),
             catalog: ArcSwap::new(Arc::clone(&catalog)),
             bases: ArcSwap::from_pointee(Bases(Vec::new())),
-            tables: super::routes::RouteTables::default(),
             clients: super::clients::Clients::default(),
         });
         shared.show_catalog(catalog);
@@ -137,17 +136,17 @@ impl Tenancy {
     /// Hands in who carries out calls between modules. Held weakly; the first one stays.
     pub fn calls_through(&self, calls: &Arc<impl CallModules>) {
         let weak: Weak<dyn CallModules> = Arc::downgrade(calls) as Weak<dyn CallModules>;
-        let _ = self.context.seams.calls.set(weak);
+        let _ = self.context.host.seams.calls.set(weak);
     }
 
     /// Hands in who carries out requests to hosts outside. The first one stays.
     pub fn fetches_through(&self, outside: Arc<dyn FetchOutside>) {
-        let _ = self.context.seams.outside.set(outside);
+        let _ = self.context.host.seams.outside.set(outside);
     }
 
     /// Looks for due events and wake-ups now, as after a dead letter was made due again.
     pub fn look_for_deliveries(&self) {
-        self.context.bell.ring();
+        self.context.host.bell.ring();
     }
 
     /// A tenant's picture, where it is in memory. Takes no lock.
@@ -193,7 +192,7 @@ impl Tenancy {
     /// May be dropped at any time; an instance on its way is made all the same.
     pub async fn lease(&self, snapshot: &TenantSnapshot, slot: usize, deadline: Instant) -> Result<Lent, Unlent> {
         let tick = self.context.tick.load(Ordering::Relaxed);
-        let slot = &snapshot.slots[slot];
+        let slot = &self.context.slots(snapshot)[slot];
         match slot.lease(tick) {
             Ok(Some(lease)) => return Ok(Lent::Lease(lease)),
             Err(refused) => return Err(refused.into()),
@@ -216,7 +215,7 @@ impl Tenancy {
     pub fn broken(&self, snapshot: &TenantSnapshot, slot: usize, serial: u64) {
         let _ = self.commands.send(Command::Broken {
             tenant: snapshot.id().clone(),
-            slot: snapshot.slots[slot].serial,
+            slot: self.context.slots(snapshot)[slot].serial,
             serial,
         });
     }
@@ -335,7 +334,7 @@ impl Tenancy {
 
     /// Takes everything out of service and ends the supervisor; completes when the last instance is gone.
     pub async fn shutdown(&self) {
-        self.context.bell.end();
+        self.context.host.bell.end();
         let (reply, done) = oneshot::channel();
         let _ = self.commands.send(Command::Shutdown { reply });
         let _ = done.await;

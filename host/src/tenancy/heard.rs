@@ -67,10 +67,10 @@ impl Supervisor {
             StoreChange::Tenant { id, revision } => self.heard_of(id, revision),
             StoreChange::Definitions => self.context.read_definitions(None),
             StoreChange::Marks => self.look_for_marks(),
-            StoreChange::Deliveries => self.context.bell.ring(),
+            StoreChange::Deliveries => self.context.host.bell.ring(),
             StoreChange::Everything => {
                 self.look_for_marks();
-                self.context.bell.ring();
+                self.context.host.bell.ring();
                 self.compare();
             }
         }
@@ -79,11 +79,12 @@ impl Supervisor {
     /// A tenant has this revision. One that is not in memory is read when somebody asks for it.
     fn heard_of(&mut self, id: TenantId, revision: u64) {
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
-        if tenant.is_unsaved || tenant.snapshot.as_ref().is_some_and(|it| it.document.revision >= revision) {
+        if tenant.is_unsaved() || tenant.snapshot.as_ref().is_some_and(|it| it.revision() >= revision) {
             return;
         }
         // What is being read may be older; the end of the job compares.
-        tenant.wanted = tenant.wanted.max(revision);
+        let activity = tenant.activity_mut();
+        activity.wanted = activity.wanted.max(revision);
         if tenant.snapshot.is_some() {
             self.enqueue(id, Work::Reconcile, None);
         }
@@ -115,8 +116,8 @@ impl Supervisor {
     /// What was heard of while a job was at work is read now, once.
     pub(super) fn read_what_is_newer(&mut self, id: &TenantId) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let wanted = std::mem::take(&mut tenant.wanted);
-        if tenant.snapshot.as_ref().is_some_and(|it| it.document.revision < wanted) && !tenant.is_unsaved {
+        let wanted = std::mem::take(&mut tenant.activity_mut().wanted);
+        if tenant.snapshot.as_ref().is_some_and(|it| it.revision() < wanted) && !tenant.is_unsaved() {
             self.enqueue(id.clone(), Work::Reconcile, None);
         }
     }
@@ -168,8 +169,8 @@ impl Supervisor {
         let known: Vec<(TenantId, u64)> = self
             .tenants
             .iter()
-            .filter(|(_, tenant)| !tenant.is_unsaved)
-            .filter_map(|(id, tenant)| Some((id.clone(), tenant.snapshot.as_ref()?.document.revision)))
+            .filter(|(_, tenant)| !tenant.is_unsaved())
+            .filter_map(|(id, tenant)| Some((id.clone(), tenant.snapshot.as_ref()?.revision())))
             .collect();
         let behind_since = self.context.reach.as_deref().and_then(Reach::behind_since);
         let context = Arc::clone(&self.context);

@@ -13,6 +13,7 @@ use super::{
     error::{TenancyError, chain},
     marks::{Judgement, MarkBook},
     plan::{ActualModule, Plan, plan},
+    routes::RouteTable,
     running::Running,
     services::{TenantView, collections_of},
     snapshot::ModuleProblem,
@@ -48,6 +49,8 @@ pub(super) enum Outcome {
 pub(super) struct NewState {
     pub(super) document: Arc<TenantDocument>,
     pub(super) desire: Desire,
+    /// Of the modules desired.
+    pub(super) table: Arc<RouteTable>,
     pub(super) flags: Arc<FlagSet>,
     pub(super) plan: Plan,
     /// By module; slot number and instance.
@@ -74,8 +77,8 @@ pub struct Report {
 /// One module of a tenant as it is when a job begins.
 pub(super) struct Current {
     pub(super) module: ActualModule,
-    /// The number of its slot.
-    pub(super) slot: u64,
+    /// The number of its slot, where there is one.
+    pub(super) slot: Option<u64>,
     /// Its code.
     pub(super) candidate: Arc<Candidate>,
 }
@@ -372,24 +375,26 @@ async fn prepare(
     let Ground { context, actual, .. } = *ground;
     let desire = ground.desire(&document);
     refuse_problems(&desire, prove)?;
-    let flags = desire.flags(&document).defined_by(&context.definitions.load(), &document.id, unix_seconds());
-    let flags = Arc::new(flags);
+    let table = context.tables.of(&desire.modules);
+    let own = document.feature_flags.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let flags = FlagSet::over(Arc::clone(table.declared()), own);
+    let flags = table.shared(flags.defined_by(&context.definitions.load(), &document.id, unix_seconds()));
     let plan = plan(&desire.for_plan(prove), &without_slots(actual));
-    let mut state = NewState { document, desire, flags, plan, started: BTreeMap::new() };
+    let mut state = NewState { document, desire, table, flags, plan, started: BTreeMap::new() };
     for name in &state.plan.start {
         let found = state.desire.modules.iter().find(|(candidate, _)| candidate.name == *name);
         let Some((candidate, isolation)) = found else { continue };
         let view = TenantView {
-            document: Arc::clone(&state.document),
+            settings: state.document.settings.clone(),
             flags: Arc::clone(&state.flags),
-            peers: state.desire.modules.iter().map(|(candidate, _)| Arc::clone(candidate)).collect(),
+            table: Arc::clone(&state.table),
             dormant: state.desire.dormant.clone().into(),
         };
         let (candidate, isolation) = (Arc::clone(candidate), *isolation);
         // A kept slot gets its first instance; a changed one is a slot of its own.
         let before = actual.get(name);
         let is_kept = |has: &&Current| Arc::ptr_eq(&has.candidate, &candidate) && has.module.isolation == isolation;
-        let slot = before.filter(is_kept).map_or_else(|| context.next_serial(), |has| has.slot);
+        let slot = before.filter(is_kept).and_then(|has| has.slot).unwrap_or_else(|| context.next_serial());
         match context.start(&state.document.id, &candidate, isolation, Arc::new(view), slot).await {
             Ok(running) => {
                 state.started.insert(name.clone(), (slot, running));

@@ -32,17 +32,18 @@ impl Supervisor {
             return;
         }
         let tenant = self.tenants.entry(id.clone()).or_default();
-        if let Some(snapshot) = tenant.snapshot.as_ref().filter(|snapshot| snapshot.document.revision >= since) {
+        if let Some(snapshot) = tenant.snapshot.as_ref().filter(|snapshot| snapshot.revision() >= since) {
             let _ = reply.send(Ok(Arc::clone(snapshot)));
             return;
         }
-        if tenant.loading.is_empty() && tenant.snapshot.is_none() {
+        let (snapshot, activity) = tenant.parts();
+        if activity.loading.is_empty() && snapshot.is_none() {
             self.context.memory.missed();
         }
-        tenant.loading.push(Waiting { since, again: true, reply });
+        activity.loading.push(Waiting { since, again: true, reply });
         // Whatever is at work or waits will load it too.
-        if tenant.busy.is_none() && tenant.lane.is_empty() {
-            tenant.lane.push_back((Work::Reconcile, None));
+        if activity.busy.is_none() && activity.lane.is_empty() {
+            activity.lane.push_back((Work::Reconcile, None));
             self.next_job(&id);
         }
     }
@@ -51,29 +52,30 @@ impl Supervisor {
     /// follows.
     pub(super) fn answer_loading(&mut self, id: &TenantId, error: Option<&TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        if tenant.loading.is_empty() {
+        let (snapshot, activity) = tenant.parts();
+        if activity.loading.is_empty() {
             return;
         }
-        match (&tenant.snapshot, error) {
+        match (&*snapshot, error) {
             (Some(snapshot), error) => {
                 let mut kept = Vec::new();
-                for waiting in tenant.loading.drain(..) {
-                    let is_good = snapshot.document.revision >= waiting.since;
+                for waiting in activity.loading.drain(..) {
+                    let is_good = snapshot.revision() >= waiting.since;
                     match error.filter(|_| !is_good) {
                         Some(error) => waiting.refuse(error.clone()),
                         None if is_good || !waiting.again => drop(waiting.reply.send(Ok(Arc::clone(snapshot)))),
                         None => kept.push(Waiting { again: false, ..waiting }),
                     }
                 }
-                tenant.loading = kept;
-                if !tenant.loading.is_empty() && tenant.lane.is_empty() {
-                    tenant.lane.push_back((Work::Reconcile, None));
+                activity.loading = kept;
+                if !activity.loading.is_empty() && activity.lane.is_empty() {
+                    activity.lane.push_back((Work::Reconcile, None));
                 }
             }
-            (None, Some(error)) if tenant.lane.is_empty() => {
-                tenant.loading.drain(..).for_each(|waiting| waiting.refuse(error.clone()));
+            (None, Some(error)) if activity.lane.is_empty() => {
+                activity.loading.drain(..).for_each(|waiting| waiting.refuse(error.clone()));
             }
-            (None, None) if tenant.lane.is_empty() => tenant.lane.push_back((Work::Reconcile, None)),
+            (None, None) if activity.lane.is_empty() => activity.lane.push_back((Work::Reconcile, None)),
             (None, _) => {}
         }
     }

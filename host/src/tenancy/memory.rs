@@ -57,7 +57,9 @@ impl Supervisor {
             let mut idle: Vec<(u32, TenantId)> = self
                 .tenants
                 .iter()
-                .filter(|(id, tenant)| *id != newest && !tenant.is_unsaved && !tenant.is_live() && tenant.is_at_rest())
+                .filter(|(id, tenant)| {
+                    *id != newest && !tenant.is_unsaved() && !tenant.is_live() && tenant.is_at_rest()
+                })
                 .filter_map(|(id, tenant)| {
                     let last = tenant.snapshot.as_ref()?.used.tick();
                     Some((now.wrapping_sub(last), id.clone()))

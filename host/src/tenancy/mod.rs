@@ -15,6 +15,7 @@ mod generations;
 mod handle;
 mod heard;
 mod job;
+mod kept;
 mod loading;
 mod marks;
 mod memory;
@@ -31,6 +32,7 @@ mod services;
 mod snapshot;
 mod starts;
 mod supervisor;
+mod tenant;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +66,5 @@ struct Shared {
     directory: papaya::HashMap<TenantId, Arc<TenantSnapshot>>,
     catalog: ArcSwap<Catalog>,
     bases: ArcSwap<snapshot::Bases>,
-    tables: routes::RouteTables,
     clients: clients::Clients,
 }

@@ -18,6 +18,7 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::{
+    catalog::Candidate,
     names::{ModuleName, TenantId},
     stores::{Mark, MarkKind},
 };
@@ -46,7 +47,7 @@ impl Supervisor {
     pub(super) fn end_probations(&self, now: Instant) {
         let time = self.context.settings.reload.probation;
         for (id, tenant) in &self.tenants {
-            for slot in tenant.snapshot.iter().flat_map(|snapshot| &snapshot.slots) {
+            for slot in tenant.snapshot.iter().flat_map(|snapshot| snapshot.slots()) {
                 let over = slot.probation.load().as_ref().is_some_and(|probation| {
                     !probation.tripped.load(Ordering::Relaxed) && now.duration_since(probation.began) >= time
                 });
@@ -70,7 +71,7 @@ impl Supervisor {
         let Some(tenant) = self.tenants.get(id) else { return };
         let (Some(snapshot), Some(slot)) = (&tenant.snapshot, tenant.slot(serial)) else { return };
         let mark = mark_of(&slot.candidate, Some(id), MarkKind::Bad, reason);
-        let (Some(mark), document) = (mark, Arc::clone(&snapshot.document)) else { return };
+        let (Some(mark), document) = (mark, Arc::new(snapshot.document())) else { return };
         tracing::warn!(tenant = %id, module = %mark.module, version = mark.version, reason = mark.reason,
             "new code is not good enough");
         self.enqueue(id.clone(), Work::GoBack { mark, document }, None);
@@ -79,8 +80,8 @@ impl Supervisor {
     /// A module does harm to a tenant: it is stopped.
     pub(super) fn quarantine(&mut self, id: &TenantId, module: &ModuleName, reason: String) {
         let snapshot = self.tenants.get(id).and_then(|tenant| tenant.snapshot.as_ref());
-        let Some(slot) = snapshot.and_then(|snapshot| snapshot.slot(module.as_str())) else { return };
-        let mark = mark_of(&slot.candidate, Some(id), MarkKind::Quarantined, reason);
+        let Some(candidate) = snapshot.and_then(|snapshot| snapshot.module(module.as_str())) else { return };
+        let mark = mark_of(candidate, Some(id), MarkKind::Quarantined, reason);
         self.mark(mark.into_iter().collect());
     }
 
@@ -94,14 +95,14 @@ impl Supervisor {
             return;
         }
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let (now, panics) = (Instant::now(), tenant.panics.entry(slot.serial).or_default());
+        let (now, panics) = (Instant::now(), tenant.activity_mut().panics.entry(slot.serial).or_default());
         panics.push_back(now);
         while panics.front().is_some_and(|first| now.duration_since(*first) > settings.panic_window) {
             panics.pop_front();
         }
         let count = panics.len();
         if settings.panic_limit != 0 && count >= settings.panic_limit {
-            tenant.panics.remove(&slot.serial);
+            tenant.activity_mut().panics.remove(&slot.serial);
             let reason = format!("it panicked {count} times within {:?}", settings.panic_window);
             self.quarantine(id, &slot.candidate.name.clone(), reason);
         }
@@ -166,13 +167,13 @@ impl Supervisor {
         let is_here = |it: &&Arc<Mark>| {
             let Some(tenant) = it.tenant.as_ref() else { return true };
             let snapshot = self.tenants.get(tenant).and_then(|tenant| tenant.snapshot.as_ref());
-            it.tenant == mark.tenant || snapshot.is_some_and(|it| it.slot(mark.module.as_str()).is_some())
+            it.tenant == mark.tenant || snapshot.is_some_and(|it| it.module(mark.module.as_str()).is_some())
         };
         let marks: Vec<&Arc<Mark>> = book.of_module(&mark.module).iter().filter(of_this).filter(is_here).collect();
         if marks.iter().any(|it| it.tenant.is_none()) {
             return None;
         }
-        let has_module = |snapshot: &&Arc<TenantSnapshot>| snapshot.slot(mark.module.as_str()).is_some();
+        let has_module = |snapshot: &&Arc<TenantSnapshot>| snapshot.module(mark.module.as_str()).is_some();
         let tenants = self.tenants.values().filter_map(|tenant| tenant.snapshot.as_ref()).filter(has_module).count();
         let failed = marks.len();
         let share = self.context.settings.reload.failed_share;
@@ -183,15 +184,16 @@ impl Supervisor {
 
     /// Tenants that run what a mark is about.
     fn concerned(&self, marks: &[Mark]) -> Vec<TenantId> {
-        let is_about = |id: &TenantId, slot: &Slot| {
+        let is_about = |id: &TenantId, candidate: &Candidate| {
             marks.iter().any(|mark| {
-                mark.module == slot.candidate.name
+                mark.module == candidate.name
                     && mark.tenant.as_ref().is_none_or(|tenant| tenant == id)
-                    && slot.candidate.known_hash() == Some(&*mark.hash)
+                    && candidate.known_hash() == Some(&*mark.hash)
             })
         };
-        let runs_it =
-            |(id, snapshot): &(&TenantId, &Arc<TenantSnapshot>)| snapshot.slots.iter().any(|slot| is_about(id, slot));
+        let runs_it = |(id, snapshot): &(&TenantId, &Arc<TenantSnapshot>)| {
+            snapshot.table.modules().iter().any(|candidate| is_about(id, candidate))
+        };
         let tenants = self.tenants.iter().filter_map(|(id, tenant)| Some((id, tenant.snapshot.as_ref()?)));
         tenants.filter(runs_it).map(|(id, _)| id.clone()).collect()
     }
@@ -281,7 +283,7 @@ impl Tenancy {
     /// Tells that a request ended with 500 or more by the module's fault, without a panic. Costs nothing but counting
     /// while the code is not on probation.
     pub fn failed(&self, snapshot: &TenantSnapshot, slot: usize) {
-        let slot = &snapshot.slots[slot];
+        let slot = &self.context.slots(snapshot)[slot];
         slot.record.failures.fetch_add(1, Ordering::Relaxed);
         if let Some(reason) = past_limits(slot, &self.context.settings.reload) {
             self.tell(Command::Regressed { tenant: snapshot.id().clone(), slot: slot.serial, reason });

@@ -8,9 +8,11 @@ use std::{
 use super::{
     Shared,
     context::Context,
+    desire::Desire,
     job::NewState,
+    kept::Kept,
     services::TenantView,
-    snapshot::{Bases, Slot, TenantSnapshot},
+    snapshot::{Bases, Slot, Slots, TenantSnapshot, Unfit},
     supervisor::Supervisor,
 };
 use crate::{
@@ -24,70 +26,73 @@ impl Supervisor {
     /// all that it needs was there.
     pub(super) fn publish(&mut self, id: &TenantId, mut state: NewState, ready: Instant) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let old: Vec<Arc<Slot>> = tenant.snapshot.as_ref().map(|snapshot| snapshot.slots.to_vec()).unwrap_or_default();
+        let old: Vec<Arc<Slot>> =
+            tenant.snapshot.as_ref().map(|snapshot| snapshot.slots().to_vec()).unwrap_or_default();
         let mut superfluous = Vec::new();
-        let slots: Box<[Arc<Slot>]> = state
-            .desire
-            .modules
-            .iter()
-            .map(|(candidate, isolation)| {
-                let kept =
-                    old.iter().find(|slot| Arc::ptr_eq(&slot.candidate, candidate) && slot.isolation == *isolation);
-                let started = state.started.remove(&candidate.name);
-                let slot = kept.cloned().unwrap_or_else(|| {
-                    let serial = started.as_ref().map_or_else(|| self.context.next_serial(), |(slot, _)| *slot);
-                    let limits = (self.context.limits_of)(candidate.name.as_str());
-                    let mut slot = Slot::new(serial, Arc::clone(candidate), *isolation, limits);
-                    let before = old.iter().find(|it| it.candidate.name == candidate.name);
-                    slot.baseline =
-                        before.filter(|it| !has_same_content(it, candidate)).and_then(|it| it.as_baseline());
-                    // Whatever version it is: code of the module is stuck for this tenant, and may be so again.
-                    self.bars.apply(id, &slot);
-                    Arc::new(slot)
-                });
-                if let Some((_, running)) = started {
-                    // A first request may have been quicker.
-                    if slot.running.load().is_none() {
-                        slot.failure.store(None);
-                        slot.running.store(Some(running));
-                        self.context.begin_probation(&slot);
-                    } else {
-                        superfluous.push(running);
-                    }
+        // Where nothing has run nobody may ever want to: slots are made with the first request then.
+        let is_at_rest = old.is_empty() && state.started.is_empty() && !self.bars.has_any(id);
+        let mut slot_of = |(at, candidate): (usize, &Arc<Candidate>)| {
+            let isolation = state.table.isolation(at);
+            let started = state.started.remove(&candidate.name);
+            // A slot that was made while the job started an instance for another number gives way to that.
+            let fits = |slot: &&Arc<Slot>| started.as_ref().is_none_or(|(serial, _)| slot.serial == *serial);
+            let is_same = |slot: &&Arc<Slot>| Arc::ptr_eq(&slot.candidate, candidate) && slot.isolation == isolation;
+            let kept = old.iter().find(is_same).filter(fits);
+            let slot = kept.cloned().unwrap_or_else(|| {
+                let serial = started.as_ref().map_or_else(|| self.context.next_serial(), |(slot, _)| *slot);
+                let mut slot = Slot::new(serial, Arc::clone(candidate), isolation, state.table.limits(at));
+                let before = old.iter().find(|it| it.candidate.name == candidate.name);
+                slot.baseline = before.filter(|it| !has_same_content(it, candidate)).and_then(|it| it.as_baseline());
+                // Whatever version it is: code of the module is stuck for this tenant, and may be so again.
+                self.bars.apply(id, &slot);
+                Arc::new(slot)
+            });
+            if let Some((_, running)) = started {
+                // A first request may have been quicker.
+                if slot.running.load().is_none() {
+                    slot.failure.store(None);
+                    slot.running.store(Some(running));
+                    self.context.begin_probation(&slot);
+                } else {
+                    superfluous.push(running);
                 }
-                slot
-            })
-            .collect();
+            }
+            slot
+        };
+        let slots = if is_at_rest {
+            Slots::default()
+        } else {
+            Slots::of(state.table.modules().iter().enumerate().map(&mut slot_of).collect())
+        };
         superfluous.extend(state.started.into_values().map(|(_, running)| running));
-        let dormant: Arc<[Arc<Candidate>]> = state.desire.dormant.into();
         // Flags may have been defined anew, or time may have gone on, while the job was at work.
         let current = self.context.definitions.load();
         if current.reads_time() || !Arc::ptr_eq(state.flags.definitions(), &current) {
-            state.flags = Arc::new(FlagSet::clone(&state.flags).defined_by(&current, id, unix_seconds()));
+            let flags = FlagSet::clone(&state.flags).defined_by(&current, id, unix_seconds());
+            state.flags = state.table.shared(flags);
         }
-        let view = Arc::new(TenantView {
-            document: Arc::clone(&state.document),
-            flags: Arc::clone(&state.flags),
-            peers: slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
-            dormant: Arc::clone(&dormant),
-        });
-        for slot in &slots {
-            if let Some(running) = slot.running.load().as_ref()
-                && running.services().show(Arc::clone(&view))
-            {
-                self.context.settings_changed(id, slot);
-            }
-        }
-        let candidates: Vec<_> = slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect();
+        let Desire { problems, dormant, .. } = state.desire;
+        let is_fit = problems.is_empty() && dormant.is_empty();
+        let unfit =
+            (!is_fit).then(|| Arc::new(Unfit { problems: problems.into_boxed_slice(), dormant: dormant.into() }));
         let snapshot = Arc::new(TenantSnapshot {
-            document: state.document,
-            table: self.shared.tables.of(&candidates),
+            kept: Kept::new(&state.document),
+            table: state.table,
             slots,
             flags: state.flags,
-            problems: state.desire.problems.into_boxed_slice(),
-            dormant,
+            unfit,
             used: tenant.snapshot.as_ref().map(|before| before.used.go_on()).unwrap_or_default(),
         });
+        if snapshot.slots().iter().any(|slot| slot.running.load().is_some()) {
+            let view = Arc::new(TenantView::of(&snapshot));
+            for slot in snapshot.slots() {
+                if let Some(running) = slot.running.load().as_ref()
+                    && running.services().show(Arc::clone(&view))
+                {
+                    self.context.settings_changed(id, slot);
+                }
+            }
+        }
         if tenant.snapshot.is_none() {
             // It is wanted now.
             snapshot.used.touch(self.context.tick.load(Ordering::Relaxed));
@@ -96,7 +101,7 @@ impl Supervisor {
         self.shared.directory.pin().insert(id.clone(), Arc::clone(&snapshot));
         self.shared.clients.tell(id);
         let swap_micros = u64::try_from(ready.elapsed().as_micros()).unwrap_or(u64::MAX);
-        for slot in &snapshot.slots {
+        for slot in snapshot.slots() {
             let is_new = !old.iter().any(|before| Arc::ptr_eq(before, slot));
             if is_new && slot.baseline.is_some() && slot.running.load().is_some() {
                 let (module, version) = (&slot.candidate.name, &slot.candidate.version);
@@ -106,15 +111,16 @@ impl Supervisor {
 
         // After the swap: what the new picture does not have is drained, in the order of the plan.
         let mut leaving: Vec<&Arc<Slot>> =
-            old.iter().filter(|slot| !snapshot.slots.iter().any(|new| Arc::ptr_eq(slot, new))).collect();
+            old.iter().filter(|slot| !snapshot.slots().iter().any(|new| Arc::ptr_eq(slot, new))).collect();
         leaving.sort_by_key(|slot| state.plan.drain.iter().position(|name| *name == slot.candidate.name));
         for slot in leaving {
             superfluous.extend(slot.take_running());
-            for waiting in tenant.starting.remove(&slot.serial).unwrap_or_default() {
+            let activity = tenant.activity_mut();
+            for waiting in activity.starting.remove(&slot.serial).unwrap_or_default() {
                 let _ = waiting.send(Ok(false));
             }
-            tenant.failed.remove(&slot.serial);
-            tenant.panics.remove(&slot.serial);
+            activity.failed.remove(&slot.serial);
+            activity.panics.remove(&slot.serial);
         }
         tenant.snapshot = Some(snapshot);
         for running in superfluous {
@@ -128,16 +134,17 @@ impl Supervisor {
         self.shared.directory.pin().remove(id);
         self.shared.clients.leave(id);
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        for (_, waiting) in tenant.starting.drain() {
+        let activity = tenant.activity_mut();
+        for (_, waiting) in activity.starting.drain() {
             for reply in waiting {
                 let _ = reply.send(Ok(false));
             }
         }
-        tenant.failed.clear();
-        tenant.panics.clear();
+        activity.failed.clear();
+        activity.panics.clear();
         let Some(snapshot) = tenant.snapshot.take() else { return };
         self.memory.took(Some(&snapshot), None);
-        for running in snapshot.slots.iter().rev().filter_map(|slot| slot.running.swap(None)) {
+        for running in snapshot.slots().iter().rev().filter_map(|slot| slot.running.swap(None)) {
             self.retire(id, running);
         }
     }

@@ -73,9 +73,10 @@ pub struct TenancyStats {
 impl TenantSnapshot {
     /// What each enabled module is doing.
     pub fn report(&self) -> TenantReport {
-        let modules = self.document.enabled_modules.iter().map(|enabled| {
+        let document = self.document();
+        let modules = document.enabled_modules.iter().map(|enabled| {
             let name = enabled.module.as_str();
-            let Some(slot) = self.slot(name) else {
+            let Some(candidate) = self.module(name) else {
                 let (code, reason) = self.problem(name).map_or_else(
                     || ("TENANT_SUSPENDED", "the tenant is suspended".to_owned()),
                     |problem| (problem.code, problem.text.clone()),
@@ -83,7 +84,8 @@ impl TenantSnapshot {
                 let state = ModuleState::Unavailable { code, reason };
                 return ModuleStatus { module: enabled.module.clone(), version: None, state };
             };
-            let state = match (slot.running(), slot.failure()) {
+            let slot = self.slot(name);
+            let state = match (slot.and_then(|slot| slot.running()), slot.and_then(|slot| slot.failure())) {
                 (Some(running), _) => ModuleState::Running {
                     generation: running.generation(),
                     requests: running.requests(),
@@ -95,10 +97,10 @@ impl TenantSnapshot {
                 },
                 (None, None) => ModuleState::Idle,
             };
-            let version = Some(slot.candidate.version.clone());
+            let version = Some(candidate.version.clone());
             ModuleStatus { module: enabled.module.clone(), version, state }
         });
-        TenantReport { id: self.id().clone(), revision: self.document.revision, modules: modules.collect() }
+        TenantReport { id: self.id().clone(), revision: self.revision(), modules: modules.collect() }
     }
 }
 
@@ -123,7 +125,7 @@ impl Tenancy {
             tenants: snapshots.len(),
             instances: snapshots
                 .iter()
-                .flat_map(|snapshot| snapshot.slots.iter())
+                .flat_map(|snapshot| snapshot.slots().iter())
                 .filter(|slot| slot.running().is_some())
                 .count(),
             retiring: self.context.retiring.load(Ordering::Acquire),

@@ -55,13 +55,14 @@ impl Tenancy {
     ) -> Result<RolledBack, TenancyError> {
         let Some(tenant) = tenant else { return self.roll_back_all(module, reason).await };
         let snapshot = self.load(tenant).await?;
-        let slot = snapshot.slot(module.as_str()).ok_or_else(|| TenancyError::ModuleNotEnabled(module.clone()))?;
-        let mark = self.marked(&slot.candidate, Some(tenant), reason).await?;
-        let (from, document) = (mark.version.clone(), Arc::clone(&snapshot.document));
+        let candidate =
+            snapshot.module(module.as_str()).ok_or_else(|| TenancyError::ModuleNotEnabled(module.clone()))?;
+        let mark = self.marked(candidate, Some(tenant), reason).await?;
+        let (from, document) = (mark.version.clone(), Arc::new(snapshot.document()));
         self.work(tenant, Work::GoBack { mark: mark.clone(), document }).await?;
         self.save(mark).await?;
         let now = self.load(tenant).await?;
-        let to = now.slot(module.as_str()).map(|slot| slot.candidate.version.to_string());
+        let to = now.module(module.as_str()).map(|candidate| candidate.version.to_string());
         Ok(RolledBack { from, to: to.unwrap_or_default() })
     }
 

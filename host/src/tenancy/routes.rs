@@ -1,20 +1,38 @@
-//! Route tables: what path belongs to which endpoint of which module. Built once for each set of candidates
-//! and shared by all tenants that run the same set.
+//! Route tables: what path belongs to which endpoint of which module, and what else is the same for all tenants that run
+//! the same set of candidates. Built once for each set and shared by them.
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use http::Method;
 
-use crate::{catalog::Candidate, manifest::Endpoint};
+use super::{
+    context::{LimitsOf, ModuleLimits},
+    desire::declared_by,
+};
+use crate::{
+    catalog::Candidate,
+    flags::{FlagDefaults, FlagSet},
+    manifest::Endpoint,
+    stores::Isolation,
+};
 
 /// The paths of one set of modules. Immutable.
 #[derive(Debug)]
 pub struct RouteTable {
     /// The modules of the set, in load order; slots of a tenant are in the same order.
-    modules: Vec<Arc<Candidate>>,
+    modules: Box<[Arc<Candidate>]>,
+    /// Of each, whether the tenants have a library of it for themselves.
+    isolations: Box<[Isolation]>,
+    /// Of each, what its requests may take.
+    limits: Box<[ModuleLimits]>,
+    /// What they declare.
+    declared: Arc<[FlagDefaults]>,
+    /// The flags of tenants that set none.
+    unset: Mutex<Vec<Weak<FlagSet>>>,
     /// Paths in which each segment stands for one.
     plain: matchit::Router<PathTarget>,
     /// Paths that take all that remains. Apart, as the router refuses `/{a}` beside `/{*rest}`; asked second, so
@@ -69,10 +87,15 @@ pub enum Looked<'table, 'path> {
     Foreign,
 }
 
+/// How many flag sets of tenants that set none are remembered. A guess: there are more only where rules split tenants
+/// into that many kinds.
+const MOST_UNSET: usize = 64;
+
 impl RouteTable {
     /// Builds the table of a set of candidates in load order. The catalog has refused bases that overlap and
     /// paths that contradict each other; a path that can't be added all the same is left out and logged.
-    pub fn build(modules: Vec<Arc<Candidate>>) -> Self {
+    pub(super) fn build(set: &[(Arc<Candidate>, Isolation)], limits_of: &LimitsOf) -> Self {
+        let modules: Box<[Arc<Candidate>]> = set.iter().map(|(candidate, _)| Arc::clone(candidate)).collect();
         let (mut plain, mut rests) = (matchit::Router::new(), matchit::Router::new());
         for (module, candidate) in modules.iter().enumerate() {
             let Some(routes) = candidate.manifest.routes.as_ref() else { continue };
@@ -94,12 +117,63 @@ impl RouteTable {
                 }
             }
         }
-        Self { modules, plain, rests }
+        let declared = FlagDefaults::sorted(modules.iter().map(|it| declared_by(it)));
+        Self {
+            isolations: set.iter().map(|(_, isolation)| *isolation).collect(),
+            limits: modules.iter().map(|candidate| limits_of(candidate.name.as_str())).collect(),
+            declared,
+            unset: Mutex::default(),
+            modules,
+            plain,
+            rests,
+        }
     }
 
     /// The modules of the set, in load order.
     pub fn modules(&self) -> &[Arc<Candidate>] {
         &self.modules
+    }
+
+    /// Where a module is in the set.
+    pub fn position(&self, module: &str) -> Option<usize> {
+        self.modules.iter().position(|candidate| candidate.name.as_str() == module)
+    }
+
+    /// The module at a place.
+    pub fn module(&self, at: usize) -> &Arc<Candidate> {
+        &self.modules[at]
+    }
+
+    /// Whether tenants have a library of the module at a place for themselves.
+    pub fn isolation(&self, at: usize) -> Isolation {
+        self.isolations[at]
+    }
+
+    /// What requests of the module at a place may take.
+    pub fn limits(&self, at: usize) -> ModuleLimits {
+        self.limits[at]
+    }
+
+    /// What the modules declare as flags.
+    pub(super) fn declared(&self) -> &Arc<[FlagDefaults]> {
+        &self.declared
+    }
+
+    /// Of flag sets that nobody could tell apart, one.
+    pub(super) fn shared(&self, flags: FlagSet) -> Arc<FlagSet> {
+        if flags.has_overrides() {
+            return Arc::new(flags);
+        }
+        let mut unset = self.unset.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = unset.iter().filter_map(Weak::upgrade).find(|known| known.is_same(&flags)) {
+            return known;
+        }
+        let flags = Arc::new(flags);
+        unset.retain(|known| known.strong_count() > 0);
+        if unset.len() < MOST_UNSET {
+            unset.push(Arc::downgrade(&flags));
+        }
+        flags
     }
 
     /// What the table has at a path.
@@ -188,22 +262,35 @@ fn names_of(path: &str) -> Arc<[Arc<str>]> {
 }
 
 /// Keeps one table for each set of candidates that some tenant runs.
-#[derive(Debug, Default)]
 pub(super) struct RouteTables {
-    /// Keyed by the candidates' addresses, which their table keeps alive.
-    tables: Mutex<HashMap<Vec<usize>, Weak<RouteTable>>>,
+    limits_of: LimitsOf,
+    tables: Mutex<HashMap<SetKey, Weak<RouteTable>>>,
+}
+
+/// The candidates' addresses, which their table keeps alive.
+type SetKey = Vec<(usize, Isolation)>;
+
+impl fmt::Debug for RouteTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RouteTables({})", self.tables.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
 }
 
 impl RouteTables {
+    /// None yet. What each module may take is asked once for each set.
+    pub(super) fn new(limits_of: LimitsOf) -> Self {
+        Self { limits_of, tables: Mutex::default() }
+    }
+
     /// The table of a set, made where no tenant has it yet.
-    pub(super) fn of(&self, modules: &[Arc<Candidate>]) -> Arc<RouteTable> {
-        let key: Vec<usize> = modules.iter().map(|candidate| Arc::as_ptr(candidate) as usize).collect();
+    pub(super) fn of(&self, set: &[(Arc<Candidate>, Isolation)]) -> Arc<RouteTable> {
+        let key = set.iter().map(|(candidate, isolation)| (Arc::as_ptr(candidate) as usize, *isolation)).collect();
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&key).and_then(Weak::upgrade) {
             return table;
         }
         tables.retain(|_, table| table.strong_count() > 0);
-        let table = Arc::new(RouteTable::build(modules.to_vec()));
+        let table = Arc::new(RouteTable::build(set, &self.limits_of));
         tables.insert(key, Arc::downgrade(&table));
         table
     }
@@ -211,7 +298,7 @@ impl RouteTables {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{path::PathBuf, time::Duration};
 
     use semver::Version;
 
@@ -224,7 +311,9 @@ mod tests {
             text.push_str(&format!("[[routes.endpoints]]\nmethod = '{method}'\npath = '{path}'\n"));
         }
         let manifest = Manifest::parse(text.as_bytes(), &sample::stamp_fields(), &Version::new(1, 0, 0)).unwrap();
-        RouteTable::build(vec![Arc::new(Candidate::sample(PathBuf::from("m.so"), manifest))])
+        let limits = ModuleLimits { concurrency: 1, body_bytes: 0, deadline: Duration::ZERO };
+        let candidate = Arc::new(Candidate::sample(PathBuf::from("m.so"), manifest));
+        RouteTable::build(&[(candidate, Isolation::Shared)], &(Box::new(move |_: &str| limits) as LimitsOf))
     }
 
     fn found(table: &RouteTable, method: Method, path: &str) -> String {

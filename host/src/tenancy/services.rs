@@ -2,6 +2,7 @@
 //! timers, threads and tasks. Nothing here takes a tenant's name from the module.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     pin::Pin,
     sync::{
@@ -13,11 +14,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{runtime::Handle, task::JoinHandle};
+use serde_json::Value;
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use super::{
+    command::Command,
     deliveries::Bell,
     error::chain,
+    routes::RouteTable,
     seams::{Asker, Seams, failed},
     snapshot::TenantSnapshot,
 };
@@ -28,19 +32,20 @@ use crate::{
         Answer, BlockingJob, ClaimToken, Documents, Failure, FailureKind, Fetch, HostServices, ModuleCall,
         ServiceFuture, StoreAction, StoreAnswer, StoreOp,
     },
-    manifest::{Manifest, Outbound},
+    manifest::{Manifest, Model},
     names::{ModuleName, TenantId},
     settings::{self, FieldPath, Secrets},
-    stores::{Claim, CollectionKey, DocumentWrite, Find, ModelFields, NewEvent, Store, StoreError, TenantDocument},
+    stores::{Claim, CollectionKey, DocumentWrite, Find, ModelFields, NewEvent, Store, StoreError},
 };
 
 /// What a module sees of its tenant's document; replaced as a whole when the document changes.
 #[derive(Debug)]
 pub(super) struct TenantView {
-    pub(super) document: Arc<TenantDocument>,
+    /// By module.
+    pub(super) settings: BTreeMap<String, Value>,
     pub(super) flags: Arc<FlagSet>,
-    /// The modules that run for the tenant, as far as others see them.
-    pub(super) peers: Arc<[Arc<Candidate>]>,
+    /// Has the modules that run for the tenant, as far as others see them.
+    pub(super) table: Arc<RouteTable>,
     /// Enabled modules that can't run now; events are kept for them.
     pub(super) dormant: Arc<[Arc<Candidate>]>,
 }
@@ -48,92 +53,102 @@ pub(super) struct TenantView {
 impl TenantView {
     pub(super) fn of(snapshot: &TenantSnapshot) -> Self {
         Self {
-            document: Arc::clone(&snapshot.document),
+            settings: snapshot.kept.settings().cloned().unwrap_or_default(),
             flags: Arc::clone(&snapshot.flags),
-            peers: snapshot.slots.iter().map(|slot| Arc::clone(&slot.candidate)).collect(),
-            dormant: Arc::clone(&snapshot.dormant),
+            table: Arc::clone(&snapshot.table),
+            dormant: snapshot.dormant(),
         }
     }
 }
 
-/// Told when a task of an instance has panicked.
-pub(super) type OnTaskPanic = Box<dyn Fn(&Failure) + Send + Sync>;
+/// What the services of all instances have in common.
+pub(super) struct HostSide {
+    pub(super) store: Arc<dyn Store>,
+    /// Where module code runs that no request waits for.
+    pub(super) background: Handle,
+    pub(super) secrets: Secrets,
+    /// Who carries out what modules ask of each other and of the world.
+    pub(super) seams: Seams,
+    /// Rings where something was put up for delivery.
+    pub(super) bell: Bell,
+    /// How many deliveries of one module's events may wait.
+    pub(super) most_waiting: u64,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+}
+
+/// Which instance it is that services are for, and how many tasks it has running.
+struct Tasks {
+    tenant: TenantId,
+    /// The numbers of its slot and of itself.
+    slot: u64,
+    serial: u64,
+    running: AtomicUsize,
+}
 
 /// The services of one instance.
 pub(super) struct TenantServices {
-    tenant: TenantId,
-    module: ModuleName,
-    /// By model name, what the manifest declares.
-    models: Vec<(CollectionKey, ModelFields)>,
-    store: Arc<dyn Store>,
-    background: Handle,
-    view: ArcSwap<TenantView>,
+    host: Arc<HostSide>,
     manifest: Arc<Manifest>,
-    outbound: Arc<[Outbound]>,
-    secrets: Secrets,
+    view: ArcSwap<TenantView>,
     /// Which settings are secret.
-    secret_fields: Vec<FieldPath>,
-    seams: Arc<Seams>,
-    bell: Arc<Bell>,
-    /// How many deliveries of the module's events may wait.
-    most_waiting: u64,
+    secret_fields: Box<[FieldPath]>,
+    tasks: Arc<Tasks>,
     /// `None` once the instance is being stopped.
-    tasks: Mutex<Option<Vec<JoinHandle<()>>>>,
-    tasks_running: Arc<AtomicUsize>,
-    on_task_panic: Arc<OnTaskPanic>,
+    spawned: Mutex<Option<Vec<JoinHandle<()>>>>,
 }
 
 impl fmt::Debug for TenantServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TenantServices({}, {})", self.tenant, self.module)
+        write!(f, "TenantServices({}, {})", self.tasks.tenant, self.manifest.name)
     }
 }
 
 impl TenantServices {
+    /// `slot` and `serial` tell the instance from others, so that a panic in one of its tasks finds the way back.
     pub(super) fn new(
+        host: Arc<HostSide>,
         tenant: TenantId,
         manifest: &Arc<Manifest>,
-        store: Arc<dyn Store>,
-        background: Handle,
         view: Arc<TenantView>,
-        (secrets, seams, bell, most_waiting): (Secrets, Arc<Seams>, Arc<Bell>, u64),
-        on_task_panic: OnTaskPanic,
+        (slot, serial): (u64, u64),
     ) -> Self {
         Self {
-            models: collections_of(&tenant, manifest),
-            tenant,
-            module: manifest.name.clone(),
-            store,
-            background,
-            view: ArcSwap::new(view),
+            host,
             manifest: Arc::clone(manifest),
-            outbound: manifest.outbound.clone().into(),
-            secret_fields: manifest.settings.as_ref().map(settings::secret_fields).unwrap_or_default(),
-            secrets,
-            seams,
-            bell,
-            most_waiting,
-            tasks: Mutex::new(Some(Vec::new())),
-            tasks_running: Arc::default(),
-            on_task_panic: Arc::new(on_task_panic),
+            view: ArcSwap::new(view),
+            secret_fields: manifest.settings.as_ref().map(settings::secret_fields).unwrap_or_default().into(),
+            tasks: Arc::new(Tasks { tenant, slot, serial, running: AtomicUsize::new(0) }),
+            spawned: Mutex::new(Some(Vec::new())),
         }
+    }
+
+    fn tenant(&self) -> &TenantId {
+        &self.tasks.tenant
+    }
+
+    fn module(&self) -> &ModuleName {
+        &self.manifest.name
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { tenant: self.tenant().clone(), module: self.module().clone() }
     }
 
     /// Shows the module another picture of its tenant; says whether its settings are others now.
     pub(super) fn show(&self, view: Arc<TenantView>) -> bool {
         let before = self.view.swap(Arc::clone(&view));
-        let module = self.module.as_str();
-        before.document.settings.get(module) != view.document.settings.get(module)
+        let module = self.module().as_str();
+        before.settings.get(module) != view.settings.get(module)
     }
 
     pub(super) fn tasks_running(&self) -> usize {
-        self.tasks_running.load(Ordering::Acquire)
+        self.tasks.running.load(Ordering::Acquire)
     }
 
     /// Ends all tasks and lets no new one begin; completes when the last was dropped, or after `limit`: one
     /// that never yields can't be ended, and keeps its library by itself.
     pub(super) async fn stop_tasks(&self, limit: Duration) {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let tasks = self.spawned.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
         for task in &tasks {
             task.abort();
         }
@@ -143,13 +158,15 @@ impl TenantServices {
             }
         };
         if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::warn!(tenant = %self.tenant, module = %self.module, "tasks did not end when they were stopped");
+            tracing::warn!(tenant = %self.tenant(), module = %self.module(), "tasks did not end when they were stopped");
         }
     }
 
     fn collection(&self, model: &str) -> Result<(CollectionKey, ModelFields), Failure> {
-        self.models.iter().find(|(key, _)| key.model == model).cloned().ok_or_else(|| {
-            let declared: Vec<&str> = self.models.iter().map(|(key, _)| key.model.as_str()).collect();
+        let declared = &self.manifest.models;
+        let found = declared.iter().find(|declared| declared.name == model);
+        found.map(|model| collection_of(self.tenant(), self.module(), model)).ok_or_else(|| {
+            let declared: Vec<&str> = declared.iter().map(|model| model.name.as_str()).collect();
             Failure::new(
                 FailureKind::Misuse,
                 format!("model `{model}` is not declared in the manifest; declared are: {}", declared.join(", ")),
@@ -160,37 +177,34 @@ impl TenantServices {
 
 /// The collections of a module for a tenant, with the fields that are kept for searching.
 pub(super) fn collections_of(tenant: &TenantId, manifest: &Manifest) -> Vec<(CollectionKey, ModelFields)> {
-    manifest
-        .models
-        .iter()
-        .map(|model| {
-            let key =
-                CollectionKey { tenant: tenant.clone(), module: manifest.name.clone(), model: model.name.clone() };
-            (key, ModelFields { unique: model.unique.clone(), index: model.index.clone() })
-        })
-        .collect()
+    manifest.models.iter().map(|model| collection_of(tenant, &manifest.name, model)).collect()
+}
+
+fn collection_of(tenant: &TenantId, module: &ModuleName, model: &Model) -> (CollectionKey, ModelFields) {
+    let key = CollectionKey { tenant: tenant.clone(), module: module.clone(), model: model.name.clone() };
+    (key, ModelFields { unique: model.unique.clone(), index: model.index.clone() })
 }
 
 impl HostServices for TenantServices {
     fn tenant_id(&self) -> &str {
-        self.tenant.as_str()
+        self.tenant().as_str()
     }
 
     fn settings(&self) -> String {
         let view = self.view.load();
-        let Some(settings) = view.document.settings.get(self.module.as_str()) else { return "{}".to_owned() };
+        let Some(settings) = view.settings.get(self.module().as_str()) else { return "{}".to_owned() };
         if self.secret_fields.is_empty() {
             return settings.to_string();
         }
         let mut settings = settings.clone();
-        for missing in settings::resolve(&mut settings, &self.secret_fields, &self.secrets) {
-            tracing::warn!(tenant = %self.tenant, module = %self.module, "a secret can't be had: {missing}");
+        for missing in settings::resolve(&mut settings, &self.secret_fields, &self.host.secrets) {
+            tracing::warn!(tenant = %self.tenant(), module = %self.module(), "a secret can't be had: {missing}");
         }
         settings.to_string()
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
-        self.view.load().flags.is_enabled(&self.module, name)
+        self.view.load().flags.is_enabled(self.module(), name)
     }
 
     fn now_millis(&self) -> i64 {
@@ -206,7 +220,7 @@ impl HostServices for TenantServices {
             Ok(found) => found,
             Err(failure) => return StoreAnswer::Ready(Err(failure)),
         };
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(&self.host.store);
         StoreAnswer::Pending(Box::pin(async move { carry_out(&*store, &key, &fields, op.action).await }))
     }
 
@@ -215,7 +229,7 @@ impl HostServices for TenantServices {
             Ok(found) => found,
             Err(failure) => return StoreAnswer::Ready(Err(failure)),
         };
-        let (store, claim) = (Arc::clone(&self.store), claim_of(claim));
+        let (store, claim) = (Arc::clone(&self.host.store), claim_of(claim));
         let write = match op.action {
             StoreAction::Insert { id, body } => DocumentWrite::Insert { id, body },
             StoreAction::Put { id, body, revision } => DocumentWrite::Put { id, body, expected: revision },
@@ -248,22 +262,21 @@ impl HostServices for TenantServices {
         if let Some(behalf) = &mut call.behalf {
             behalf.depth = depth;
         }
-        let is_there = self.view.load().peers.iter().any(|peer| peer.name == *to);
+        let is_there = self.view.load().table.position(to.as_str()).is_some();
         if !is_there {
             if dependency.optional {
                 return Box::pin(std::future::ready(Ok(None)));
             }
             return failed(FailureKind::Unreachable, format!("module `{to}` does not run for the tenant"));
         }
-        let asker = Asker { tenant: self.tenant.clone(), module: self.module.clone() };
-        let (calling, background) = (self.seams.call(asker, to.clone(), call), self.background.clone());
+        let (calling, background) =
+            (self.host.seams.call(self.asker(), to.clone(), call), self.host.background.clone());
         Box::pin(Within { background, future: Box::pin(async move { calling.await.map(Some) }) })
     }
 
     fn fetch(&self, fetch: Fetch) -> ServiceFuture<Result<Answer, Failure>> {
-        let asker = Asker { tenant: self.tenant.clone(), module: self.module.clone() };
-        let fetching = self.seams.fetch(asker, Arc::clone(&self.outbound), fetch);
-        Box::pin(Within { background: self.background.clone(), future: fetching })
+        let fetching = self.host.seams.fetch(self.asker(), Arc::clone(&self.manifest.outbound), fetch);
+        Box::pin(Within { background: self.host.background.clone(), future: fetching })
     }
 
     fn publish(&self, claim: Option<ClaimToken>, name: String, body: Vec<u8>) -> ServiceFuture<Result<(), Failure>> {
@@ -274,9 +287,9 @@ impl HostServices for TenantServices {
         let view = self.view.load();
         let subscribes = |peer: &&Arc<Candidate>| {
             let mut wanted = peer.manifest.subscribes.iter();
-            wanted.any(|wanted| wanted.module == self.module && wanted.event.as_str() == name)
+            wanted.any(|wanted| wanted.module == *self.module() && wanted.event.as_str() == name)
         };
-        let enabled = view.peers.iter().chain(view.dormant.iter());
+        let enabled = view.table.modules().iter().chain(view.dormant.iter());
         let mut subscribers: Vec<_> = enabled.filter(subscribes).map(|peer| peer.name.clone()).collect();
         subscribers.sort();
         subscribers.dedup();
@@ -284,19 +297,19 @@ impl HostServices for TenantServices {
             return Box::pin(std::future::ready(Ok(())));
         }
         let event = NewEvent {
-            tenant: self.tenant.clone(),
-            publisher: self.module.clone(),
+            tenant: self.tenant().clone(),
+            publisher: self.module().clone(),
             name,
             event_id: self.random_id(),
             body,
             published_at: self.now_millis(),
             subscribers,
-            most_waiting: self.most_waiting,
+            most_waiting: self.host.most_waiting,
         };
-        let (store, bell) = (Arc::clone(&self.store), Arc::clone(&self.bell));
+        let (store, host) = (Arc::clone(&self.host.store), Arc::clone(&self.host));
         Box::pin(async move {
             store.publish(event, claim.map(claim_of)).await.map_err(failure_of)?;
-            bell.ring();
+            host.bell.ring();
             Ok(())
         })
     }
@@ -306,21 +319,21 @@ impl HostServices for TenantServices {
             let text = format!("the key of a wake-up has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
             return failed(FailureKind::Misuse, text);
         }
-        let (store, bell, claim) = (Arc::clone(&self.store), Arc::clone(&self.bell), claim.map(claim_of));
-        let (tenant, module) = (self.tenant.clone(), self.module.clone());
+        let (store, host, claim) = (Arc::clone(&self.host.store), Arc::clone(&self.host), claim.map(claim_of));
+        let (tenant, module) = (self.tenant().clone(), self.module().clone());
         Box::pin(async move {
             match at {
                 Some(at) => store.set_wake(&tenant, &module, &key, at, claim).await,
                 None => store.cancel_wake(&tenant, &module, &key, claim).await,
             }
             .map_err(failure_of)?;
-            bell.ring();
+            host.bell.ring();
             Ok(())
         })
     }
 
     fn blocking(&self, job: BlockingJob) -> ServiceFuture<Result<(), Failure>> {
-        let running = self.background.spawn_blocking(job);
+        let running = self.host.background.spawn_blocking(job);
         Box::pin(async move {
             running.await.unwrap_or_else(|error| {
                 Err(Failure::new(FailureKind::Internal, format!("the job did not end: {error}")))
@@ -330,31 +343,33 @@ impl HostServices for TenantServices {
 
     fn sleep(&self, time: Duration) -> ServiceFuture<()> {
         // The timer belongs to this runtime, whichever thread asks.
-        let _entered = self.background.enter();
+        let _entered = self.host.background.enter();
         Box::pin(tokio::time::sleep(time))
     }
 
     fn spawn(&self, task: ServiceFuture<Result<(), Failure>>) -> Result<(), Failure> {
         let stopping = || Err(Failure::new(FailureKind::Stopping, "the instance is being stopped"));
-        if self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        if self.spawned.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             return stopping();
         }
-        let counted = Counted::new(&self.tasks_running);
-        let on_panic = Arc::clone(&self.on_task_panic);
+        let counted = Counted::new(&self.tasks);
+        let host = Arc::clone(&self.host);
         // Outside the lock: a runtime that is going down drops the task at once, which is the module's code.
-        let spawned = self.background.spawn(async move {
-            let _counted = counted;
+        let task = self.host.background.spawn(async move {
             if let Err(failure) = task.await {
-                on_panic(&failure);
+                let Tasks { tenant, slot, serial, .. } = &*counted.0;
+                tracing::error!(%tenant, %failure, "a task of an instance failed");
+                let _ = host.commands.send(Command::Broken { tenant: tenant.clone(), slot: *slot, serial: *serial });
             }
+            drop(counted);
         });
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(tasks) = tasks.as_mut() else {
-            spawned.abort();
+        let mut spawned = self.spawned.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(spawned) = spawned.as_mut() else {
+            task.abort();
             return stopping();
         };
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(spawned);
+        spawned.retain(|task| !task.is_finished());
+        spawned.push(task);
         Ok(())
     }
 }
@@ -387,18 +402,18 @@ impl<T> Future for Within<T> {
 }
 
 /// Counts a task for as long as it is there, however it ends.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<Tasks>);
 
 impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
+    fn new(tasks: &Arc<Tasks>) -> Self {
+        tasks.running.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(tasks))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -6,11 +6,14 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
+use once_cell::race::OnceBox;
+use serde_json::Value;
 
 use super::{
     context::ModuleLimits,
     error::TenancyError,
     gate::Refusal,
+    kept::Kept,
     probation::{Baseline, Probation, Record},
     routes::RouteTable,
     running::{Lease, Running},
@@ -19,26 +22,53 @@ use crate::{
     catalog::Candidate,
     flags::FlagSet,
     names::{ModuleName, TenantId},
-    stores::{Isolation, TenantDocument, TenantStatus},
+    stores::{ApiKey, Cors, Isolation, TenantDocument, TenantStatus},
 };
 
 /// One tenant at one revision.
 #[derive(Debug)]
 pub struct TenantSnapshot {
     /// As stored.
-    pub document: Arc<TenantDocument>,
-    /// The paths of its modules; shared with every tenant that runs the same set.
+    pub(super) kept: Kept,
+    /// The paths of its modules, and what else is the same for every tenant that runs the same set.
     pub table: Arc<RouteTable>,
-    /// One for each of the table's modules, in its order.
-    pub slots: Box<[Arc<Slot>]>,
-    /// Its flags, compiled.
+    /// One for each of the table's modules, in its order; made when somebody wants one of them.
+    pub(super) slots: Slots,
+    /// Its flags, compiled; shared with tenants that have the same.
     pub flags: Arc<FlagSet>,
-    /// Enabled modules that can't run, and why.
-    pub problems: Box<[ModuleProblem]>,
-    /// What they would be if they could.
-    pub(super) dormant: Arc<[Arc<Candidate>]>,
+    /// Most tenants have nothing of it.
+    pub(super) unfit: Option<Arc<Unfit>>,
     /// How often it was read, and when lately.
     pub(super) used: Used,
+}
+
+/// Enabled modules that can't run.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    /// Why.
+    pub(super) problems: Box<[ModuleProblem]>,
+    /// What they would be if they could.
+    pub(super) dormant: Arc<[Arc<Candidate>]>,
+}
+
+/// The slots of a tenant: none while nobody has wanted one. A tenant at rest is small so.
+#[derive(Debug, Default)]
+pub(super) struct Slots(OnceBox<Box<[Arc<Slot>]>>);
+
+impl Slots {
+    pub(super) fn of(slots: Box<[Arc<Slot>]>) -> Self {
+        Self(OnceBox::with_value(Box::new(slots)))
+    }
+
+    /// Those that are there.
+    pub(super) fn made(&self) -> &[Arc<Slot>] {
+        self.0.get().map(|slots| &**slots).unwrap_or_default()
+    }
+
+    /// The same slots for another picture of the tenant. What is made in the old one from now on is out of date.
+    pub(super) fn go_on(&self) -> Self {
+        self.0.get().map(|slots| Self::of(slots.clone())).unwrap_or_default()
+    }
 }
 
 /// How often a snapshot was read, and at which tick of the sweeps last: what is least in use makes room first.
@@ -46,12 +76,26 @@ pub struct TenantSnapshot {
 pub(super) struct Used {
     reads: AtomicU64,
     tick: AtomicU32,
+    /// For how many sweeps nothing of the tenant has run; written by the supervisor only.
+    rested: AtomicU32,
 }
 
 impl Used {
     /// The same again, for another picture of the tenant.
     pub(super) fn go_on(&self) -> Self {
-        Self { reads: AtomicU64::new(0), tick: AtomicU32::new(self.tick()) }
+        Self { tick: AtomicU32::new(self.tick()), ..Self::default() }
+    }
+
+    /// Something of it runs.
+    pub(super) fn works(&self) {
+        if self.rested.load(Ordering::Relaxed) != 0 {
+            self.rested.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Another sweep found that nothing of it runs; says how many have.
+    pub(super) fn rests(&self) -> u32 {
+        self.rested.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     pub(super) fn read(&self, tick: u32) {
@@ -79,55 +123,98 @@ impl Used {
 impl TenantSnapshot {
     /// The tenant's id.
     pub fn id(&self) -> &TenantId {
-        &self.document.id
+        &self.kept.id
+    }
+
+    /// Of the document that it shows.
+    pub fn revision(&self) -> u64 {
+        self.kept.revision
     }
 
     /// Whether requests are served.
     pub fn is_active(&self) -> bool {
-        self.document.status == TenantStatus::Active
+        self.kept.status == TenantStatus::Active
     }
 
-    /// The slot of a module that can run.
+    /// The document as stored, made whole again: for those who change or show it, not for requests.
+    pub fn document(&self) -> TenantDocument {
+        self.kept.document()
+    }
+
+    /// Which pages of other origins may read answers.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.kept.cors()
+    }
+
+    /// By which programs prove the tenant.
+    pub fn api_keys(&self) -> &[ApiKey] {
+        self.kept.api_keys()
+    }
+
+    /// What the tenant has set for a module.
+    pub fn settings(&self, module: &str) -> Option<&Value> {
+        self.kept.settings()?.get(module)
+    }
+
+    /// A module that can run.
+    pub fn module(&self, module: &str) -> Option<&Arc<Candidate>> {
+        self.table.position(module).map(|at| self.table.module(at))
+    }
+
+    /// The slot of a module that can run, once somebody has wanted it.
     pub fn slot(&self, module: &str) -> Option<&Arc<Slot>> {
-        self.slots.iter().find(|slot| slot.candidate.name.as_str() == module)
+        self.slots().iter().find(|slot| slot.candidate.name.as_str() == module)
+    }
+
+    /// The slots, once somebody has wanted one.
+    pub fn slots(&self) -> &[Arc<Slot>] {
+        self.slots.made()
+    }
+
+    /// The slots, made where they are not there; each has a number from `serial`.
+    pub(super) fn slots_or_make(&self, serial: impl Fn() -> u64) -> &[Arc<Slot>] {
+        let make = || {
+            let modules = self.table.modules().iter().enumerate();
+            let slots = modules.map(|(at, candidate)| {
+                let (isolation, limits) = (self.table.isolation(at), self.table.limits(at));
+                Arc::new(Slot::new(serial(), Arc::clone(candidate), isolation, limits))
+            });
+            Box::new(slots.collect())
+        };
+        self.slots.0.get_or_init(make)
+    }
+
+    /// Enabled modules that can't run, and why.
+    pub fn problems(&self) -> &[ModuleProblem] {
+        self.unfit.as_deref().map(|unfit| &*unfit.problems).unwrap_or_default()
+    }
+
+    /// What enabled modules that can't run would be if they could.
+    pub(super) fn dormant(&self) -> Arc<[Arc<Candidate>]> {
+        self.unfit.as_deref().map(|unfit| Arc::clone(&unfit.dormant)).unwrap_or_default()
     }
 
     /// Why an enabled module can't run.
     pub fn problem(&self, module: &str) -> Option<&ModuleProblem> {
-        self.problems.iter().find(|problem| problem.module.as_str() == module)
+        self.problems().iter().find(|problem| problem.module.as_str() == module)
     }
 
     /// About how many bytes of memory it takes, beside what tenants share.
     pub(super) fn bytes(&self) -> usize {
-        // Guesses: what an entry of a map, and a value that is not counted in detail, come to.
-        const BASE: usize = 512;
-        const ENTRY: usize = 96;
-        let document = &*self.document;
-        let values = document.feature_flags.iter().chain(&document.settings).chain(&document.unknown);
-        let values: usize = values.map(|(name, value)| ENTRY + name.len() + bytes_of(value)).sum();
-        let modules = document.enabled_modules.len() * (2 * ENTRY + size_of::<Slot>());
-        let problems: usize = self.problems.iter().map(|problem| ENTRY + problem.text.len()).sum();
-        // Flags are there once more, compiled.
-        BASE + document.name.len() + 2 * values + modules + problems
+        // What counts references, an entry in the directory, one among the supervisor's tenants; measured by `cargo xtask
+        // bench memory`.
+        const AROUND: usize = 130;
+        let slots: usize = self.slots().iter().map(|_| size_of::<Slot>() + AROUND).sum();
+        let problems: usize = self.problems().iter().map(|it| size_of::<ModuleProblem>() + it.text.len()).sum();
+        // Those of tenants that set none are shared.
+        let flags = if self.flags.has_overrides() { self.flags.bytes() } else { 0 };
+        size_of::<Self>() + AROUND + self.kept.bytes() + slots + problems + flags
     }
 
     /// Whether the tenant has enabled a module, whether or not it can run.
     pub fn has_enabled(&self, module: &str) -> bool {
-        self.document.enabled_modules.iter().any(|enabled| enabled.module.as_str() == module)
+        self.kept.has_enabled(module)
     }
-}
-
-/// About how many bytes a value takes.
-fn bytes_of(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    const VALUE: usize = size_of::<Value>();
-    VALUE
-        + match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(bytes_of).sum(),
-            Value::Object(fields) => fields.iter().map(|(name, value)| 2 * VALUE + name.len() + bytes_of(value)).sum(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        }
 }
 
 /// Why an enabled module does not run for a tenant.

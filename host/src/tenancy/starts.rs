@@ -43,19 +43,19 @@ impl Supervisor {
             let _ = reply.send(Ok(true));
             return;
         }
+        let (snapshot, activity) = tenant.parts();
         let failed_lately =
-            tenant.failed.get(&serial).is_some_and(|(at, times)| at.elapsed() < back_off(retry_after, *times));
+            activity.failed.get(&serial).is_some_and(|(at, times)| at.elapsed() < back_off(retry_after, *times));
         if let (true, Some(error)) = (failed_lately, slot.failure.load_full()) {
             let _ = reply.send(Err((*error).clone()));
             return;
         }
-        match tenant.starting.entry(serial) {
+        match activity.starting.entry(serial) {
             Entry::Occupied(mut waiting) => waiting.get_mut().push(reply),
             Entry::Vacant(first) => {
                 first.insert(vec![reply]);
-                tenant.idle_since = None;
-                let Some(snapshot) = tenant.snapshot.clone() else { return };
-                tenant.starts += 1;
+                let Some(snapshot) = snapshot.clone() else { return };
+                activity.starts += 1;
                 let (context, id) = (Arc::clone(&self.context), id.clone());
                 self.context.jobs.spawn(async move {
                     let view = Arc::new(TenantView::of(&snapshot));
@@ -76,7 +76,8 @@ impl Supervisor {
 
     pub(super) fn started(&mut self, id: &TenantId, serial: u64, made: Result<Arc<Running>, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        tenant.starts = tenant.starts.saturating_sub(1);
+        let activity = tenant.activity_mut();
+        activity.starts = activity.starts.saturating_sub(1);
         let Some(slot) = tenant.slot(serial).cloned() else {
             // The slot went away meanwhile; those who waited were told.
             if let Ok(running) = made {
@@ -87,13 +88,14 @@ impl Supervisor {
             return;
         };
         let (mut superfluous, mut has_other_settings, mut has_begun) = (None, false, false);
-        let waiting = tenant.starting.remove(&serial).unwrap_or_default();
+        let (snapshot, activity) = tenant.parts();
+        let waiting = activity.starting.remove(&serial).unwrap_or_default();
         let answer = match made {
             Ok(running) => {
-                tenant.failed.remove(&serial);
+                activity.failed.remove(&serial);
                 slot.failure.store(None);
                 // The document may have changed since the start began.
-                let view = tenant.snapshot.as_ref().map(|snapshot| Arc::new(TenantView::of(snapshot)));
+                let view = snapshot.as_ref().map(|snapshot| Arc::new(TenantView::of(snapshot)));
                 has_other_settings = view.is_some_and(|view| running.services().show(view));
                 superfluous = slot.running.swap(Some(running));
                 has_begun = true;
@@ -104,8 +106,8 @@ impl Supervisor {
                 tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
                 // A file that has changed meanwhile says nothing about the next one.
                 if !matches!(error, TenancyError::FileChanged { .. }) {
-                    let times = tenant.failed.get(&serial).map_or(0, |(_, times)| *times);
-                    tenant.failed.insert(serial, (Instant::now(), times.saturating_add(1)));
+                    let times = activity.failed.get(&serial).map_or(0, |(_, times)| *times);
+                    activity.failed.insert(serial, (Instant::now(), times.saturating_add(1)));
                 }
                 slot.failure.store(Some(Arc::new(error.clone())));
                 Err(error)
@@ -114,6 +116,7 @@ impl Supervisor {
         for reply in waiting {
             let _ = reply.send(answer.clone());
         }
+        tenant.settle();
         if has_begun {
             self.context.begin_probation(&slot);
         }

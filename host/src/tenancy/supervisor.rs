@@ -2,7 +2,7 @@
 //! code or the store, and publishes immutable snapshots.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -16,86 +16,18 @@ use super::{
     context::Context,
     definitions::OpenRounds,
     error::TenancyError,
-    job::{self, Actual, Current, Ended, Ground, Outcome, Report},
-    loading::Waiting,
+    job::{self, Ended, Ground, Outcome, Report},
     marks::MarkBook,
     memory::Memory,
-    moves::Panics,
-    plan::ActualModule,
     publish::keep_open,
     running::Running,
-    snapshot::{Slot, TenantSnapshot},
+    tenant::{Busy, Tenant, actual_of},
 };
 use crate::{
     catalog::Catalog,
     names::{ModuleName, TenantId},
     stores::{Mark, TenantDocument},
 };
-
-/// One tenant in memory.
-#[derive(Default)]
-pub(super) struct Tenant {
-    pub(super) snapshot: Option<Arc<TenantSnapshot>>,
-    /// Whether its document is not in the store.
-    pub(super) is_unsaved: bool,
-    /// The highest revision that was heard of and is not in force; 0: none.
-    pub(super) wanted: u64,
-    /// The job at work; the next one waits in the lane.
-    pub(super) busy: Option<Busy>,
-    pub(super) lane: VecDeque<(Work, Option<Reply<Report>>)>,
-    /// Requests that wait for the tenant itself.
-    pub(super) loading: Vec<Waiting>,
-    /// Requests that wait for a first instance, by slot.
-    pub(super) starting: HashMap<u64, Vec<Reply<bool>>>,
-    /// When the last start of a slot failed, and how many have in a row.
-    pub(super) failed: HashMap<u64, (Instant, u32)>,
-    /// When what stood in the way of following the document and the catalog is tried again.
-    follow_at: Option<Instant>,
-    /// Roll-backs that did not come about, by module, and when they are tried again.
-    go_back_at: BTreeMap<ModuleName, (Instant, Mark, Arc<TenantDocument>)>,
-    /// When instances of a slot panicked lately.
-    pub(super) panics: HashMap<u64, Panics>,
-    /// First-use instances in the making, those that nobody waits for any more included.
-    pub(super) starts: usize,
-    /// Instances on their way out.
-    pub(super) retiring: usize,
-    /// Since when it has had no instance and nothing to do.
-    pub(super) idle_since: Option<Instant>,
-}
-
-/// A job at work.
-pub(super) struct Busy {
-    reply: Option<Reply<Report>>,
-    /// Whether it only reads the tenant: then its failure is that of whoever waits for the tenant, too.
-    reads: bool,
-    /// What a roll-back that nobody waits for is to leave.
-    leaves: Option<(Mark, Arc<TenantDocument>)>,
-    /// Whether its document is none of the store's.
-    is_unsaved: bool,
-}
-
-impl Tenant {
-    pub(super) fn is_live(&self) -> bool {
-        !self.starting.is_empty()
-            || self
-                .snapshot
-                .as_ref()
-                .is_some_and(|snapshot| snapshot.slots.iter().any(|slot| slot.running.load().is_some()))
-    }
-
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.busy.is_none() && self.lane.is_empty() && self.loading.is_empty() && self.starting.is_empty()
-    }
-
-    /// Whether nothing of it is at work, not even on its way in or out.
-    fn is_out(&self) -> bool {
-        self.starts == 0 && self.retiring == 0
-    }
-
-    pub(super) fn slot(&self, serial: u64) -> Option<&Arc<Slot>> {
-        self.snapshot.as_ref()?.slots.iter().find(|slot| slot.serial == serial)
-    }
-}
 
 pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
@@ -153,7 +85,7 @@ impl Supervisor {
     }
 
     fn nothing_left(&self) -> bool {
-        self.tenants.values().all(|tenant| tenant.busy.is_none() && tenant.is_out())
+        self.tenants.values().all(|tenant| !tenant.is_busy() && tenant.is_out())
     }
 
     fn take(&mut self, command: Command) {
@@ -203,7 +135,7 @@ impl Supervisor {
             }
             return;
         }
-        let tenant = self.tenants.entry(id.clone()).or_default();
+        let tenant = self.tenants.entry(id.clone()).or_default().activity_mut();
         // One that has not begun will see what this one would.
         let is_waiting = matches!(tenant.lane.back(), Some((Work::Reconcile, _)));
         if !(is_waiting && matches!(work, Work::Reconcile) && reply.is_none()) {
@@ -214,11 +146,11 @@ impl Supervisor {
 
     /// Begins the tenant's next job, unless one is at work.
     pub(super) fn next_job(&mut self, id: &TenantId) {
-        let Some(tenant) = self.tenants.get(id) else { return };
-        if tenant.busy.is_some() {
+        let Some(activity) = self.tenants.get(id).and_then(Tenant::activity) else { return };
+        if activity.busy.is_some() {
             return;
         }
-        if matches!(tenant.lane.front(), Some((Work::Delete { .. }, _))) {
+        if matches!(activity.lane.front(), Some((Work::Delete { .. }, _))) {
             // Nothing of it may be at work when it is deleted: a request that still writes, or an instance that
             // is being made or cleaned up, would leave documents. The last that ends calls this again.
             self.withdraw(id);
@@ -227,17 +159,15 @@ impl Supervisor {
             }
         }
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let Some((work, reply)) = tenant.lane.pop_front() else { return };
+        let Some((work, reply)) = tenant.activity_mut().lane.pop_front() else { return };
         let leaves = match &work {
             Work::GoBack { mark, document } if reply.is_none() => Some((mark.clone(), Arc::clone(document))),
             _ => None,
         };
         let (reads, is_unsaved) = (matches!(work, Work::Reconcile | Work::Refresh), matches!(work, Work::Adopt { .. }));
-        tenant.busy = Some(Busy { reply, reads, leaves, is_unsaved });
-        tenant.idle_since = None;
-        let Some(tenant) = self.tenants.get(id) else { return };
+        tenant.activity_mut().busy = Some(Busy { reply, reads, leaves, is_unsaved });
         let actual = actual_of(tenant);
-        let known = tenant.snapshot.as_ref().filter(|_| !tenant.is_unsaved).map(|it| Arc::clone(&it.document));
+        let known = tenant.snapshot.as_ref().filter(|_| !tenant.is_unsaved()).map(|it| Arc::new(it.document()));
         let (context, id) = (Arc::clone(&self.context), id.clone());
         let catalog = self.shared.catalog.load_full();
         self.context.jobs.spawn(async move {
@@ -257,15 +187,19 @@ impl Supervisor {
 
     fn job_ended(&mut self, id: &TenantId, ended: Result<Ended, TenancyError>) {
         let Some(tenant) = self.tenants.get_mut(id) else { return };
-        let Busy { reply, reads, leaves, is_unsaved } =
-            tenant.busy.take().unwrap_or(Busy { reply: None, reads: false, leaves: None, is_unsaved: false });
+        let Busy { reply, reads, leaves, is_unsaved } = tenant.activity_mut().busy.take().unwrap_or(Busy {
+            reply: None,
+            reads: false,
+            leaves: None,
+            is_unsaved: false,
+        });
         let mut found = Vec::new();
         let answer = match ended {
             Ok(Ended { outcome, report, marks, ready }) => {
                 found = marks;
                 match outcome {
                     Outcome::Publish(state) => {
-                        tenant.is_unsaved = is_unsaved;
+                        tenant.activity_mut().is_unsaved = is_unsaved;
                         self.publish(id, *state, ready);
                     }
                     Outcome::Gone => self.withdraw(id),
@@ -281,12 +215,12 @@ impl Supervisor {
                 );
                 let later = Instant::now() + self.context.settings.retry_after;
                 if reads && is_passing && tenant.snapshot.is_some() {
-                    tenant.follow_at = Some(later);
+                    tenant.activity_mut().follow_at = Some(later);
                 }
                 // Its code is known to be bad: nothing else would take the tenant away from it. What does not start is
                 // not started again and again.
                 if let Some((mark, document)) = leaves.filter(|_| is_passing) {
-                    tenant.go_back_at.insert(mark.module.clone(), (later, mark, document));
+                    tenant.activity_mut().go_back_at.insert(mark.module.clone(), (later, mark, document));
                 }
                 if let Some(reason) = error.reason() {
                     tracing::warn!(tenant = %id, code = error.code(), reason, "{error}");
@@ -313,12 +247,11 @@ impl Supervisor {
     }
 
     pub(super) fn forget_if_empty(&mut self, id: &TenantId) {
-        if let Entry::Occupied(entry) = self.tenants.entry(id.clone())
-            && entry.get().snapshot.is_none()
-            && entry.get().is_at_rest()
-            && entry.get().is_out()
-        {
-            entry.remove();
+        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        if tenant.snapshot.is_none() && tenant.is_at_rest() && tenant.is_out() {
+            self.tenants.remove(id);
+        } else {
+            tenant.settle();
         }
     }
 
@@ -346,7 +279,7 @@ impl Supervisor {
             .tenants
             .iter_mut()
             .filter_map(|(id, tenant)| {
-                tenant.follow_at.take_if(|at| *at <= now)?;
+                tenant.activity.as_mut()?.follow_at.take_if(|at| *at <= now)?;
                 Some(id.clone())
             })
             .collect();
@@ -358,7 +291,8 @@ impl Supervisor {
             .iter_mut()
             .flat_map(|(id, tenant)| {
                 let is_due = |_: &ModuleName, (at, ..): &mut (Instant, Mark, Arc<TenantDocument>)| *at <= now;
-                let due: Vec<_> = tenant.go_back_at.extract_if(.., is_due).collect();
+                let activity = tenant.activity.as_mut();
+                let due: Vec<_> = activity.map(|it| it.go_back_at.extract_if(.., is_due).collect()).unwrap_or_default();
                 let snapshot = tenant.snapshot.clone();
                 due.into_iter().filter_map(move |(module, (_, mark, document))| {
                     // By now it may run something else.
@@ -371,11 +305,12 @@ impl Supervisor {
             self.enqueue(id, Work::GoBack { mark, document }, None);
         }
         for (id, tenant) in &mut self.tenants {
+            tenant.settle();
             let Some(snapshot) = &tenant.snapshot else { continue };
             if idle_ticks == 0 {
                 continue;
             }
-            for slot in &snapshot.slots {
+            for slot in snapshot.slots() {
                 // What could not be made again stays: its file is gone, or another one's by now, and no copy is kept.
                 let is_kept = || slot.candidate.known_hash().is_some_and(|it| settings.archive.path_of(it).is_some());
                 let is_idle = slot.running.load().as_ref().is_some_and(|running| {
@@ -388,8 +323,8 @@ impl Supervisor {
                 }
             }
             if tenant.is_live() || !tenant.is_at_rest() {
-                tenant.idle_since = None;
-            } else if now.duration_since(*tenant.idle_since.get_or_insert(now)) > settings.idle {
+                snapshot.used.works();
+            } else if snapshot.used.rests() > idle_ticks {
                 forgotten.push(id.clone());
             }
         }
@@ -412,14 +347,15 @@ impl Supervisor {
 
     /// Takes an instance out of service; until it is gone, it counts as its tenant's.
     pub(super) fn retire(&mut self, id: &TenantId, running: Arc<Running>) {
-        self.tenants.entry(id.clone()).or_default().retiring += 1;
+        self.tenants.entry(id.clone()).or_default().activity_mut().retiring += 1;
         self.context.retire(id, running);
     }
 
     fn retired(&mut self, id: &TenantId) {
         self.context.retiring.fetch_sub(1, Ordering::AcqRel);
         if let Some(tenant) = self.tenants.get_mut(id) {
-            tenant.retiring = tenant.retiring.saturating_sub(1);
+            let activity = tenant.activity_mut();
+            activity.retiring = activity.retiring.saturating_sub(1);
         }
         self.next_job(id);
         self.forget_if_empty(id);
@@ -429,13 +365,13 @@ impl Supervisor {
         self.leaving.get_or_insert_default().push(reply);
         let ids: Vec<TenantId> = self.tenants.keys().cloned().collect();
         for id in ids {
-            if let Some(tenant) = self.tenants.get_mut(&id) {
-                for (_, waiting) in tenant.lane.drain(..) {
+            if let Some(activity) = self.tenants.get_mut(&id).and_then(|tenant| tenant.activity.as_mut()) {
+                for (_, waiting) in activity.lane.drain(..) {
                     if let Some(waiting) = waiting {
                         let _ = waiting.send(Err(TenancyError::ShuttingDown));
                     }
                 }
-                tenant.loading.drain(..).for_each(|waiting| waiting.refuse(TenancyError::ShuttingDown));
+                activity.loading.drain(..).for_each(|waiting| waiting.refuse(TenancyError::ShuttingDown));
             }
             self.withdraw(&id);
         }
@@ -448,19 +384,4 @@ fn ticks(time_millis: u128, tick_millis: u128) -> u32 {
         return 0;
     }
     u32::try_from(time_millis / tick_millis.max(1)).unwrap_or(u32::MAX).max(1)
-}
-
-fn actual_of(tenant: &Tenant) -> Actual {
-    let Some(snapshot) = &tenant.snapshot else { return BTreeMap::new() };
-    let described = snapshot.slots.iter().enumerate().map(|(position, slot)| {
-        let actual = ActualModule {
-            candidate: Arc::as_ptr(&slot.candidate) as usize,
-            isolation: slot.isolation,
-            live: slot.running.load().is_some() || tenant.starting.contains_key(&slot.serial),
-            position,
-        };
-        let current = Current { module: actual, slot: slot.serial, candidate: Arc::clone(&slot.candidate) };
-        (slot.candidate.name.clone(), current)
-    });
-    described.collect()
 }

@@ -80,7 +80,7 @@ impl Door {
             Some(wanted) => self.flags(&proved, wanted, parts, body, id).await,
         };
         let mut response = answered.unwrap_or_else(|refused| wire::refusal(key, &refused));
-        if let Some(cors) = &proved.snapshot.document.cors {
+        if let Some(cors) = proved.snapshot.cors() {
             cors::vary(response.headers_mut());
             // A browser's stream says nothing of its tenant but the ticket.
             if !is_marked && wanted == Some(Wanted::Events) && parts.headers.contains_key(header::ORIGIN) {

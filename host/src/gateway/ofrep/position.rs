@@ -27,7 +27,7 @@ impl Position {
             unreachable!("32 bytes are four times 8")
         };
         Self {
-            revision: snapshot.document.revision,
+            revision: snapshot.revision(),
             definitions: shown(definitions.revision()).into(),
             digest: *digest,
             minute: definitions.reads_time().then_some(unix_seconds / 60),

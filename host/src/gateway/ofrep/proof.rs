@@ -64,7 +64,7 @@ impl Door {
             let snapshot =
                 self.on_the_word_of(&key).await?.ok_or(IdentityError::ApiKey("names no tenant that there is"));
             let snapshot = snapshot.map_err(refused)?;
-            let found = key.verify(&snapshot.document.api_keys, Timestamp::now()).map_err(refused)?.clone();
+            let found = key.verify(snapshot.api_keys(), Timestamp::now()).map_err(refused)?.clone();
             self.refuse_other(parts, host, key.tenant())?;
             if !permits(&found) {
                 return Err(Problem::forbidden("The key's scopes do not permit this"));
@@ -124,7 +124,7 @@ fn ticket_holds(ticket: &Ticket, snapshot: &TenantSnapshot) -> bool {
 /// Whether a key, or a token, that proved the tenant before still does.
 pub(super) fn holds(key: Option<&str>, snapshot: &TenantSnapshot) -> bool {
     let Some(id) = key else { return true };
-    let found = snapshot.document.api_keys.iter().find(|key| key.id == id);
+    let found = snapshot.api_keys().iter().find(|key| key.id == id);
     found.is_some_and(|key| permits(key) && !is_over(key, Timestamp::now()))
 }
 

@@ -13,6 +13,7 @@ use tenon_host::{
     catalog,
     config::RuntimeMode,
     names::{ModuleName, TenantId},
+    stores::TenantDocument,
     tenancy::{Lent, Tenancy},
 };
 use tokio::runtime::Runtime;
@@ -36,7 +37,7 @@ const AT_ONCE: usize = 500;
 const MANIFEST: &str = include_str!("../../../../modules/tasks/module.toml");
 
 /// What is counted, the unit and the goal.
-const FIGURES: [(&str, &str, Option<f64>); 8] = [
+const FIGURES: [(&str, &str, Option<f64>); 9] = [
     ("a module in the registry", "B", None),
     ("a module in the registry, beside its manifest's text", "B", Some(1000.0)),
     ("an idle tenant without modules", "B", Some(300.0)),
@@ -45,6 +46,7 @@ const FIGURES: [(&str, &str, Option<f64>); 8] = [
     ("tenants with four instances each: in use", "MB", None),
     ("tenants with four instances each: resident, all of the process", "MB", Some(100.0)),
     ("before the host: resident", "MB", None),
+    ("an idle tenant with four modules, as `tenon enable` leaves it", "B", Some(300.0)),
 ];
 
 pub(crate) fn memory(effort: Effort, report: &mut Report) -> Result<()> {
@@ -77,7 +79,7 @@ pub(crate) fn count(effort: Effort, counter: Counter) -> Result<Vec<Count>> {
     let modules = MODULES.map(|name| name.parse::<ModuleName>());
     let modules = modules.into_iter().collect::<std::result::Result<Vec<_>, _>>().doing("name a module")?;
     let before = counter.live();
-    let full = Loaded::start(number, &modules, counter)?;
+    let full = Loaded::start(number, &modules, counter, |_| {})?;
     values[3] = full.each;
     let loaded = counter.live();
     full.activate()?;
@@ -86,12 +88,24 @@ pub(crate) fn count(effort: Effort, counter: Counter) -> Result<Vec<Count>> {
     values[5] = (counter.live() - before) / 1e6;
     values[6] = resident()?;
     full.stop();
-    let bare = Loaded::start(number, &[], counter)?;
+    let bare = Loaded::start(number, &[], counter, |_| {})?;
     values[2] = bare.each;
     bare.stop();
+    let enabled = Loaded::start(number, &modules, counter, enabled_by_hand)?;
+    values[8] = enabled.each;
+    enabled.stop();
     values[0] = registry(counter)?;
     values[1] = values[0] - MANIFEST.len() as f64;
     Ok(FIGURES.iter().zip(values).map(|((what, ..), value)| Count::new(*what, value)).collect())
+}
+
+/// What an operator leaves who enables one module after the other.
+fn enabled_by_hand(document: &mut TenantDocument) {
+    for enabled in &mut document.enabled_modules {
+        let now = jiff::Timestamp::now();
+        (enabled.enabled_at, enabled.enabled_by) = (Some(now), Some("admin-token".to_owned()));
+        document.updated_at = Some(now);
+    }
 }
 
 /// What one of 1,000 modules takes in the registry.
@@ -117,11 +131,18 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn start(number: usize, modules: &[ModuleName], counter: Counter) -> Result<Self> {
+    /// `edit` has the last word about each tenant's document.
+    fn start(
+        number: usize,
+        modules: &[ModuleName],
+        counter: Counter,
+        edit: impl Fn(&mut TenantDocument),
+    ) -> Result<Self> {
         let folder = super::folder()?;
         lay_modules(&folder.path().join("plugins"))?;
         let documents = (0..number).map(|index| tenants::document(&format!("tenant-{index:05}"), modules));
-        let documents = documents.collect::<Result<Vec<_>>>()?;
+        let mut documents = documents.collect::<Result<Vec<_>>>()?;
+        documents.iter_mut().for_each(edit);
         // Their own, so that those in memory don't share them.
         let ids = documents.iter().map(|it| it.id.as_str().parse()).collect::<std::result::Result<Vec<_>, _>>();
         let ids: Vec<TenantId> = ids.doing("name a tenant")?;
@@ -166,14 +187,14 @@ impl Loaded {
 
 async fn lease_all(tenancy: &Tenancy, id: &TenantId) -> Result<()> {
     let snapshot = tenancy.snapshot(id.as_str()).ok_or_else(|| Failure::new("a tenant is not in memory any more"))?;
-    if snapshot.slots.len() != MODULES.len() {
+    if snapshot.table.modules().len() != MODULES.len() {
         return Err(Failure::new(format!(
             "expected four modules, found {}: {:?}",
-            snapshot.slots.len(),
-            snapshot.problems
+            snapshot.table.modules().len(),
+            snapshot.problems()
         )));
     }
-    for slot in 0..snapshot.slots.len() {
+    for slot in 0..MODULES.len() {
         let far = Instant::now() + Duration::from_secs(60);
         match tenancy.lease(&snapshot, slot, far).await {
             Ok(Lent::Lease(_)) => {}
