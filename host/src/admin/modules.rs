@@ -28,9 +28,9 @@ pub(super) async fn list(State(admin): State<Shared>) -> Json<Registry> {
         let item = |candidate| VersionItem::new(candidate, &catalog, &census, &problems);
         Some(ModuleItem {
             name: name.to_string(),
-            display_name: newest.display_name.clone(),
-            description: newest.description.clone(),
-            category: newest.category.clone(),
+            display_name: newest.display_name.to_string(),
+            description: newest.description.to_string(),
+            category: newest.category.as_deref().map(str::to_owned),
             versions: versions.iter().map(item).collect(),
         })
     });

@@ -171,7 +171,7 @@ impl VersionItem {
             tenants: usage.tenants,
             instances: usage.instances,
             problems,
-            unload_note: candidate.unload_note.clone(),
+            unload_note: candidate.unload_note.as_deref().map(str::to_owned),
         }
     }
 }
@@ -204,11 +204,10 @@ impl LeavingItem {
 
 impl VersionDetail {
     pub(super) fn new(candidate: &Candidate, item: VersionItem) -> Self {
-        let stamp = &candidate.stamp;
         let build = BuildItem {
-            api_version: stamp.api_version.clone(),
-            rustc: stamp.rustc.clone(),
-            target: stamp.target.clone(),
+            api_version: candidate.build.api_version.to_string(),
+            rustc: candidate.build.rustc.to_string(),
+            target: candidate.build.target.to_string(),
         };
         Self { item, manifest: candidate.manifest.to_json(), build }
     }

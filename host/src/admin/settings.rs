@@ -36,7 +36,7 @@ pub(super) fn shown(admin: &Admin, snapshot: &TenantSnapshot, module: &str) -> V
     let catalog = admin.tenancy.catalog();
     let candidate = slot.or_else(|| catalog.get(module).first().cloned());
     match candidate {
-        Some(candidate) => settings::redact(candidate.manifest.settings.as_ref(), settings),
+        Some(candidate) => settings::redact(candidate.manifest.settings.as_deref(), settings),
         // Nobody can say which of them are secret.
         None => hide(settings),
     }

@@ -97,7 +97,7 @@ impl Archive {
             fs::copy(staged, &partial)?;
             fs::rename(&partial, &path)?;
         }
-        let copy = Candidate { path: path.clone(), ..candidate.clone() };
+        let copy = Candidate { path: path.as_path().into(), ..candidate.clone() };
         copy.learn_hash(hash);
         let kept = Kept { candidate: Arc::new(copy), since: SystemTime::now(), good: None };
         self.locked().insert(hash.to_owned(), kept);
@@ -139,7 +139,7 @@ impl Archive {
 
     /// The copy of a content.
     pub fn path_of(&self, hash: &str) -> Option<PathBuf> {
-        self.locked().get(hash).map(|kept| kept.candidate.path.clone())
+        self.locked().get(hash).map(|kept| kept.candidate.path.to_path_buf())
     }
 
     /// Deletes what is kept of a module beyond the numbers.
@@ -153,7 +153,7 @@ impl Archive {
                 continue;
             }
             self.locked().remove(hash);
-            for path in [candidate.path.clone(), candidate.path.with_extension(GOOD)] {
+            for path in [candidate.path.to_path_buf(), candidate.path.with_extension(GOOD)] {
                 if let Err(error) = fs::remove_file(&path)
                     && error.kind() != io::ErrorKind::NotFound
                 {

@@ -22,17 +22,36 @@ pub struct Candidate {
     /// From the manifest, or from the stamp where that leaves it out.
     pub version: Version,
     /// Where the file is.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// What it declares.
     pub manifest: Arc<Manifest>,
     /// How it was built.
-    pub stamp: Arc<StampFields>,
+    pub build: Build,
     /// Which file it is, with size and time of change, to tell a replaced file from an unchanged one.
     pub identity: FileIdentity,
     /// Why it would stay mapped once opened; `None` where the file says nothing against unloading.
-    pub unload_note: Option<String>,
+    pub unload_note: Option<Box<str>>,
     /// Its hash, once it is known.
     pub(super) content: Content,
+}
+
+/// With what a module was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The version of module-api, as semver text.
+    pub api_version: Box<str>,
+    /// What `rustc --version` printed.
+    pub rustc: Box<str>,
+    /// The target triple.
+    pub target: Box<str>,
+}
+
+impl Build {
+    /// What the stamp says of it.
+    pub fn of(stamp: &StampFields) -> Self {
+        let StampFields { api_version, rustc, target, .. } = stamp;
+        Self { api_version: (**api_version).into(), rustc: (**rustc).into(), target: (**target).into() }
+    }
 }
 
 impl Candidate {
@@ -46,11 +65,11 @@ impl Candidate {
         Ok(Self {
             name: file.manifest.name.clone(),
             version: file.manifest.version.clone(),
-            path: path.to_owned(),
+            path: path.into(),
             manifest: file.manifest,
-            stamp: file.stamp,
+            build: Build::of(&file.stamp),
             identity: file.identity,
-            unload_note: file.unload.note(),
+            unload_note: file.unload.note().map(Box::from),
             content: Content::default(),
         })
     }
@@ -63,9 +82,9 @@ impl Candidate {
         Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
-            path,
+            path: path.into(),
             manifest: Arc::new(manifest),
-            stamp: Arc::new(crate::manifest::sample::stamp_fields()),
+            build: Build::of(&crate::manifest::sample::stamp_fields()),
             identity: FileIdentity { dev: 1, ino: 1, size: 1, modified: std::time::SystemTime::UNIX_EPOCH },
             unload_note: None,
             content: Content::default(),
@@ -95,7 +114,7 @@ impl Rejected {
     /// A module that another one keeps out.
     pub(super) fn kept_out(candidate: &Candidate, finding: Finding) -> Self {
         Self {
-            path: candidate.path.clone(),
+            path: candidate.path.to_path_buf(),
             code: finding.code,
             problems: vec![finding.text],
             module: Some((candidate.name.clone(), candidate.version.clone())),

@@ -98,7 +98,7 @@ fn examine(files: Vec<ScannedFile>, absent: Absent, reports: &mut BTreeMap<PathB
         let report = report_of(&file.path, reports);
         if let Ok(candidate) = &file.outcome {
             report.module = Some((candidate.name.clone(), candidate.version.clone()));
-            report.notes = candidate.unload_note.iter().cloned().collect();
+            report.notes = candidate.unload_note.iter().map(ToString::to_string).collect();
         }
     }
     let catalog = Catalog::of_files(files, &|_| false);

@@ -8,14 +8,14 @@ use super::{
     candidate::{Candidate, Rejected},
     finding::text,
     graph::DependencyGraph,
-    scan::ScannedFile,
+    scan::{ScannedFile, Seen},
 };
 use crate::names::ModuleName;
 
 /// All modules that could run. Immutable; a scan makes a new one. Several versions of a name are usual.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    files: Vec<ScannedFile>,
+    files: Arc<[ScannedFile]>,
     modules: BTreeMap<ModuleName, Vec<Arc<Candidate>>>,
     rejected: Vec<Arc<Rejected>>,
     /// Among `modules` too.
@@ -45,7 +45,7 @@ impl Changes {
 impl Catalog {
     /// A catalog of candidates from anywhere; see [`super::scan`] for `running` and for who stays.
     pub fn of(candidates: impl IntoIterator<Item = Arc<Candidate>>, running: &dyn Fn(&Candidate) -> bool) -> Self {
-        let file = |it: Arc<Candidate>| ScannedFile { path: it.path.clone(), identity: None, outcome: Ok(it) };
+        let file = |it: Arc<Candidate>| ScannedFile { path: it.path.clone(), seen: Seen::Unknown, outcome: Ok(it) };
         Self::of_files(candidates.into_iter().map(file).collect(), running)
     }
 
@@ -77,7 +77,8 @@ impl Catalog {
             versions.sort_by(|one, other| other.version.cmp(&one.version));
         }
         rejected.sort_by(|one, other| one.path.cmp(&other.path));
-        Self { files, modules, rejected, removed: Vec::new() }
+        modules.values_mut().for_each(Vec::shrink_to_fit);
+        Self { files: files.into(), modules, rejected, removed: Vec::new() }
     }
 
     pub(super) fn files(&self) -> &[ScannedFile] {

@@ -17,7 +17,7 @@ mod solve;
 mod tests;
 
 pub use archive::Archive;
-pub use candidate::{Candidate, Rejected};
+pub use candidate::{Build, Candidate, Rejected};
 pub use check::{CheckReport, check};
 pub use finding::{Finding, text};
 pub use graph::{Cycle, DependencyGraph, Disabling, Resolution, Validation};

@@ -40,24 +40,46 @@ pub enum ScanError {
 /// What became of one file, kept so that an unchanged file need not be read again.
 #[derive(Debug, Clone)]
 pub(super) struct ScannedFile {
-    pub(super) path: PathBuf,
-    /// `None` where the file has to be read again next time.
-    pub(super) identity: Option<FileIdentity>,
+    pub(super) path: Arc<Path>,
+    pub(super) seen: Seen,
     pub(super) outcome: Result<Arc<Candidate>, Arc<Rejected>>,
 }
 
+/// Which file was read.
+#[derive(Debug, Clone)]
+pub(super) enum Seen {
+    /// The candidate's.
+    Candidates,
+    /// That of a rejected file.
+    Rejected(Box<FileIdentity>),
+    /// It has to be read again next time.
+    Unknown,
+}
+
 impl ScannedFile {
+    fn is(&self, found: &FileIdentity) -> bool {
+        match (&self.seen, &self.outcome) {
+            (Seen::Candidates, Ok(candidate)) => candidate.identity == *found,
+            (Seen::Rejected(identity), _) => **identity == *found,
+            _ => false,
+        }
+    }
+
     /// Reads a file; `None` if it is gone.
     pub(super) fn read(path: PathBuf) -> Option<Self> {
         // Taken before reading: a change in between is then seen by the next scan.
         let before = fs::metadata(&path).ok().map(|metadata| FileIdentity::of(&metadata));
         match Candidate::read(&path) {
-            Ok(candidate) => Some(Self { path, identity: Some(candidate.identity), outcome: Ok(Arc::new(candidate)) }),
+            Ok(candidate) => {
+                let path = Arc::clone(&candidate.path);
+                Some(Self { path, seen: Seen::Candidates, outcome: Ok(Arc::new(candidate)) })
+            }
             Err(ModuleFileError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                let identity = before.filter(|_| !error.retryable());
+                let before = before.filter(|_| !error.retryable());
+                let seen = before.map_or(Seen::Unknown, |identity| Seen::Rejected(Box::new(identity)));
                 let outcome = Err(Arc::new(Rejected::unreadable(&path, &error)));
-                Some(Self { path, identity, outcome })
+                Some(Self { path: path.into(), seen, outcome })
             }
         }
     }
@@ -91,7 +113,7 @@ pub fn rescan(
     let unchanged = |path: &Path| {
         let file = before.get(path).filter(|file| file.outcome.as_ref().map_or(true, |it| known(it)))?;
         let found = FileIdentity::of(&fs::metadata(path).ok()?);
-        (file.identity == Some(found)).then(|| (*file).clone())
+        file.is(&found).then(|| (*file).clone())
     };
     let files = read_all(paths, &|path| unchanged(&path).or_else(|| ScannedFile::read(path)));
     Ok(Catalog::of_files(files, running))

@@ -1,50 +1,52 @@
 //! What a manifest declares, as values that are right by construction. Reads no text and no file.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use litemap::LiteMap;
 use semver::{Version, VersionReq};
 
 use super::routes::Routes;
 use crate::names::ModuleName;
 
-/// A manifest whose every key was checked. What `module.toml` leaves out has its default here.
+/// A manifest whose every key was checked. What `module.toml` leaves out has its default here. A host has one of each
+/// module in the folder, used or not, so nothing has room to grow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// The module's identity, whatever its file is called.
     pub name: ModuleName,
     /// For people; the name where left out.
-    pub display_name: String,
+    pub display_name: Box<str>,
     /// For sorting lists of modules.
-    pub category: Option<String>,
+    pub category: Option<Box<str>>,
     /// From the stamp where left out, as the next three.
     pub version: Version,
     /// May be empty.
-    pub description: String,
+    pub description: Box<str>,
     /// May be empty.
-    pub authors: Vec<String>,
+    pub authors: Box<[Box<str>]>,
     /// An SPDX expression by convention, not checked; may be empty.
-    pub license: String,
+    pub license: Box<str>,
     /// Which versions of module-api the host may have; `^` and the module-api that the module was built
     /// with where left out.
     pub host_api: VersionReq,
     /// Who may depend on it, sorted; `None`: everyone.
-    pub provides_to: Option<Vec<ModuleName>>,
+    pub provides_to: Option<Box<[ModuleName]>>,
     /// The events it publishes, sorted.
-    pub publishes: Vec<EventName>,
+    pub publishes: Box<[EventName]>,
     /// The events it wants, sorted, only of modules it depends on.
-    pub subscribes: Vec<Subscription>,
+    pub subscribes: Box<[Subscription]>,
     /// The hosts it may call, sorted.
     pub outbound: Arc<[Outbound]>,
     /// By name, required and optional ones.
-    pub dependencies: BTreeMap<ModuleName, Dependency>,
+    pub dependencies: LiteMap<ModuleName, Dependency>,
     /// What it costs; `None` where nothing is said.
-    pub pricing: Option<Pricing>,
+    pub pricing: Option<Box<Pricing>>,
     /// The defaults of the tenants' flags, by kebab-case name.
-    pub features: BTreeMap<String, serde_json::Value>,
+    pub features: LiteMap<Box<str>, serde_json::Value>,
     /// Its document collections, sorted by name.
-    pub models: Vec<Model>,
+    pub models: Box<[Model]>,
     /// The JSON Schema of a tenant's settings, converted from TOML and not looked into.
-    pub settings: Option<serde_json::Value>,
+    pub settings: Option<Box<serde_json::Value>>,
     /// `None`: the module serves nothing.
     pub routes: Option<Routes>,
 }
@@ -82,7 +84,7 @@ pub struct Dependency {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pricing {
     /// The name of the price class.
-    pub tier: String,
+    pub tier: Box<str>,
     /// A month's price.
     pub monthly: Option<Decimal>,
     /// A year's price.
@@ -93,11 +95,11 @@ pub struct Pricing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     /// Letters, digits and `_`, at most 63, a letter first.
-    pub name: String,
+    pub name: Box<str>,
     /// Top-level fields whose values are unique within the tenant, sorted.
-    pub unique: Vec<String>,
+    pub unique: Box<[Box<str>]>,
     /// Top-level fields that can be searched, sorted. A unique field need not be here.
-    pub index: Vec<String>,
+    pub index: Box<[Box<str>]>,
 }
 
 /// Why a text is not the value it should be: which rule it breaks.
@@ -107,7 +109,7 @@ pub struct ValueError(pub(super) &'static str);
 
 /// A non-negative decimal number, kept as the digits that were written: never rounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decimal(String);
+pub struct Decimal(Box<str>);
 
 impl Decimal {
     /// The digits, such as `29.90`.
@@ -127,13 +129,13 @@ impl FromStr for Decimal {
                 "must be a plain decimal such as `29.99`: digits, at most one point, no sign or exponent",
             ));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
 /// The name of an event within its module: kebab-case words joined by dots, such as `task.done`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventName(String);
+pub struct EventName(Box<str>);
 
 impl EventName {
     /// The name as text.
@@ -150,7 +152,7 @@ impl FromStr for EventName {
                 "must be kebab-case words joined by dots, such as `task.done`, at most 128 characters",
             ));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -182,7 +184,7 @@ impl fmt::Display for Subscription {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outbound {
     /// A DNS name or an IPv4 address in lower case, or an IPv6 address in brackets.
-    pub host: String,
+    pub host: Box<str>,
     /// From 1.
     pub port: u16,
 }
@@ -198,7 +200,7 @@ impl FromStr for Outbound {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
             None => host.len() <= 253 && host.split('.').all(is_host_label),
         };
-        if fits { Ok(Self { host: host.to_owned(), port }) } else { Err(bad) }
+        if fits { Ok(Self { host: host.into(), port }) } else { Err(bad) }
     }
 }
 

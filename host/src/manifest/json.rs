@@ -77,11 +77,11 @@ impl Manifest {
             }
             put("pricing", Json::Object(prices));
         }
-        put("features", object(self.features.iter().map(|(name, value)| (name.as_str(), value.clone()))));
+        put("features", object(self.features.iter().map(|(name, value)| (&**name, value.clone()))));
         let models = self.models.iter();
         put("models", object(models.map(|it| (&*it.name, json!({ "unique": it.unique, "index": it.index })))));
         if let Some(settings) = &self.settings {
-            put("settings", settings.clone());
+            put("settings", Json::clone(settings));
         }
         if let Some(routes) = &self.routes {
             let endpoints: Vec<_> = routes.endpoints.iter().map(endpoint).collect();
@@ -98,7 +98,7 @@ fn object<'k>(entries: impl Iterator<Item = (&'k str, Json)>) -> Json {
 fn endpoint(endpoint: &super::Endpoint) -> Json {
     let mut out = Map::new();
     out.insert("path".to_owned(), json!(endpoint.path.as_str()));
-    out.insert("method".to_owned(), json!(endpoint.method.as_str()));
+    out.insert("method".to_owned(), json!(endpoint.method().as_str()));
     out.insert("auth".to_owned(), json!(endpoint.auth));
     out.insert("roles".to_owned(), json!(endpoint.roles));
     if let Some(feature) = &endpoint.feature {

@@ -112,10 +112,10 @@ fn read(
     let description = root.take("description").map(|value| value.text(problems).unwrap_or_default().to_owned());
     let authors = root
         .take("authors")
-        .map(|value| value.items(problems).iter().filter_map(|author| author.line(problems)).collect::<Vec<_>>());
+        .map(|value| value.items(problems).iter().filter_map(|author| author.line(problems)).map(Box::from).collect());
     let license = root.take("license").map(|value| value.line(problems).unwrap_or_default());
-    let provides_to = root.take("provides-to").map(|value| distinct(&value, problems));
-    let publishes = root.take("publishes").map(|value| distinct(&value, problems)).unwrap_or_default();
+    let provides_to = root.take("provides-to").map(|value| distinct(&value, problems).into());
+    let publishes = root.take("publishes").map(|value| distinct(&value, problems).into()).unwrap_or_default();
     let subscribes = root.take("subscribes");
     let outbound = root.take("outbound").map(|value| distinct(&value, problems).into()).unwrap_or_default();
     let depends_on = root.take("dependencies");
@@ -130,25 +130,24 @@ fn read(
     let subscribes = subscribes.map(|value| subscriptions(&value, depends_on.as_ref(), problems)).unwrap_or_default();
     let name: crate::names::ModuleName = name?;
     Some(Manifest {
-        display_name: display_name.unwrap_or_else(|| name.to_string()),
+        display_name: display_name.map_or_else(|| name.as_str().into(), Box::from),
         name,
-        category,
+        category: category.map(Box::from),
         version: version?,
-        description: description.unwrap_or_else(|| stamp.description.clone()),
-        authors: authors.unwrap_or_else(|| {
-            stamp.authors.split(':').filter(|author| !author.is_empty()).map(str::to_owned).collect()
-        }),
-        license: license.unwrap_or_else(|| stamp.license.clone()),
+        description: description.unwrap_or_else(|| stamp.description.clone()).into(),
+        authors: authors
+            .unwrap_or_else(|| stamp.authors.split(':').filter(|author| !author.is_empty()).map(Box::from).collect()),
+        license: license.unwrap_or_else(|| stamp.license.clone()).into(),
         host_api: host_api?,
         provides_to,
         publishes,
-        subscribes,
+        subscribes: subscribes.into(),
         outbound,
         dependencies,
-        pricing,
+        pricing: pricing.map(Box::new),
         features,
         models,
-        settings,
+        settings: settings.map(Box::new),
         routes,
     })
 }

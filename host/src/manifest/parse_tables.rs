@@ -5,6 +5,7 @@ use std::{
     str::FromStr,
 };
 
+use litemap::LiteMap;
 use semver::VersionReq;
 use toml::de::DeValue;
 
@@ -19,7 +20,7 @@ use super::{
 use crate::names::ModuleName;
 
 /// `[dependencies]`, written as for Cargo: a range, or a table with `version` and `optional`.
-pub(super) fn dependencies(table: &Value<'_>, problems: &mut Problems) -> BTreeMap<ModuleName, Dependency> {
+pub(super) fn dependencies(table: &Value<'_>, problems: &mut Problems) -> LiteMap<ModuleName, Dependency> {
     let mut read = BTreeMap::new();
     for entry in table.entries(problems) {
         let name = entry.name.parse::<ModuleName>();
@@ -39,7 +40,7 @@ pub(super) fn dependencies(table: &Value<'_>, problems: &mut Problems) -> BTreeM
             read.insert(name, dependency);
         }
     }
-    read
+    read.into_iter().collect()
 }
 
 /// `[pricing]`. A price is taken from the text itself, so that no digit of it passes through a binary float.
@@ -59,11 +60,11 @@ pub(super) fn pricing(table: &Value<'_>, text: &str, problems: &mut Problems) ->
     };
     let (monthly, yearly) = (price("monthly-price"), price("yearly-price"));
     finish(section, problems);
-    Some(Pricing { tier: tier?, monthly, yearly })
+    Some(Pricing { tier: tier?.into(), monthly, yearly })
 }
 
 /// `[features]`.
-pub(super) fn features(table: &Value<'_>, problems: &mut Problems) -> BTreeMap<String, serde_json::Value> {
+pub(super) fn features(table: &Value<'_>, problems: &mut Problems) -> LiteMap<Box<str>, serde_json::Value> {
     let mut read = BTreeMap::new();
     for entry in table.entries(problems) {
         if !is_kebab(entry.name) {
@@ -74,10 +75,10 @@ pub(super) fn features(table: &Value<'_>, problems: &mut Problems) -> BTreeMap<S
             );
         }
         if let Some(value) = json::from_toml(&entry.value, problems) {
-            read.insert(entry.name.to_owned(), value);
+            read.insert(entry.name.into(), value);
         }
     }
-    read
+    read.into_iter().collect()
 }
 
 /// `[settings]`.
@@ -105,7 +106,7 @@ pub(super) fn settings(table: &Value<'_>, problems: &mut Problems) -> Option<ser
 
 /// A name of a model: a letter, then letters, digits and `_`.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ModelName(String);
+struct ModelName(Box<str>);
 
 impl FromStr for ModelName {
     type Err = ValueError;
@@ -114,13 +115,13 @@ impl FromStr for ModelName {
         if text.len() > 63 || !plain || !text.starts_with(|first: char| first.is_ascii_alphabetic()) {
             return Err(ValueError("a model's name has at most 63 letters, digits and `_`, a letter first"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
 /// A name of a document's field. Dots and `$` are out: they have a meaning in some stores.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct FieldName(String);
+struct FieldName(Box<str>);
 
 impl FromStr for FieldName {
     type Err = ValueError;
@@ -131,15 +132,18 @@ impl FromStr for FieldName {
                 "a field is top-level and has at most 63 letters, digits, `_` and `-`, a letter or `_` first",
             ));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
 /// `models`, as a list of names or as tables with their fields.
-pub(super) fn models(models: &Value<'_>, problems: &mut Problems) -> Vec<Model> {
+pub(super) fn models(models: &Value<'_>, problems: &mut Problems) -> Box<[Model]> {
     if models.toml().is_array() {
         let names = distinct::<ModelName>(models, problems);
-        return names.into_iter().map(|name| Model { name: name.0, unique: Vec::new(), index: Vec::new() }).collect();
+        return names
+            .into_iter()
+            .map(|name| Model { name: name.0, unique: Box::default(), index: Box::default() })
+            .collect();
     }
     let mut read = Vec::new();
     for entry in models.entries(problems) {
@@ -147,22 +151,22 @@ pub(super) fn models(models: &Value<'_>, problems: &mut Problems) -> Vec<Model> 
             problems.add(entry.name_at, &entry.value.key, format!("is no name for a model: {error}"));
         }
         let Some(mut section) = entry.value.section(problems) else { continue };
-        let mut fields = |key| -> Vec<String> {
+        let mut fields = |key| -> Box<[Box<str>]> {
             let list = section.take(key).map(|value| distinct::<FieldName>(&value, problems)).unwrap_or_default();
             list.into_iter().map(|field| field.0).collect()
         };
-        let model = Model { name: entry.name.to_owned(), unique: fields("unique"), index: fields("index") };
+        let model = Model { name: entry.name.into(), unique: fields("unique"), index: fields("index") };
         finish(section, problems);
         read.push(model);
     }
     read.sort_by(|one, other| one.name.cmp(&other.name));
-    read
+    read.into()
 }
 
 /// `[routes]`. Endpoints may name only features that `[features]` declares.
 pub(super) fn routes(
     table: &Value<'_>,
-    features: &BTreeMap<String, serde_json::Value>,
+    features: &LiteMap<Box<str>, serde_json::Value>,
     problems: &mut Problems,
 ) -> Option<Routes> {
     let mut section = table.section(problems)?;
@@ -171,10 +175,10 @@ pub(super) fn routes(
     let mut seen: HashMap<(http::Method, String), String> = HashMap::new();
     for item in section.take("endpoints").map(|list| list.items(problems)).unwrap_or_default() {
         let Some(endpoint) = endpoint(&item, features, problems) else { continue };
-        let place = (endpoint.method.clone(), endpoint.path.shape());
+        let place = (endpoint.method(), endpoint.path.shape());
         if let Some(first) = seen.get(&place) {
             item.wrong(
-                format!("has the method and path of `{first}`: {} {}", endpoint.method, endpoint.path),
+                format!("has the method and path of `{first}`: {} {}", endpoint.method(), endpoint.path),
                 problems,
             );
         } else {
@@ -183,12 +187,12 @@ pub(super) fn routes(
         endpoints.push(endpoint);
     }
     finish(section, problems);
-    Some(Routes { base: base?, endpoints })
+    Some(Routes { base: base?, endpoints: endpoints.into() })
 }
 
 fn endpoint(
     item: &Value<'_>,
-    features: &BTreeMap<String, serde_json::Value>,
+    features: &LiteMap<Box<str>, serde_json::Value>,
     problems: &mut Problems,
 ) -> Option<Endpoint> {
     let mut section = item.section(problems)?;
@@ -200,7 +204,7 @@ fn endpoint(
             value.wrong(format!("is `{}`, must be one of {known}", shown(text)), problems);
             return None;
         }
-        text.parse().ok()
+        Some(text)
     });
     let auth = section.take("auth").and_then(|value| value.flag(problems)).unwrap_or(true);
     let roles = section.take("roles").map(|value| {
@@ -216,19 +220,21 @@ fn endpoint(
     let feature = section.take("feature").and_then(|value| {
         let name = value.text(problems)?;
         if !features.contains_key(name) {
-            let hint = nearest(name, features.keys().map(String::as_str));
+            let hint = nearest(name, features.keys().map(|known| &**known));
             let hint = hint.map(|near| format!("; the nearest declared one is `{near}`")).unwrap_or_default();
             value.wrong(format!("is `{}`, which [features] does not declare{hint}", shown(name)), problems);
         }
-        Some(name.to_owned())
+        Some(name.into())
     });
     finish(section, problems);
-    Some(Endpoint { path: path?, method: method?, auth, roles: roles.unwrap_or_default(), feature })
+    let mut endpoint = Endpoint::new(path?, method?)?;
+    (endpoint.auth, endpoint.roles, endpoint.feature) = (auth, roles.unwrap_or_default(), feature);
+    Some(endpoint)
 }
 
 /// A role as tokens carry it: any text on one line; `module:NAME` means a calling module.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Role(String);
+struct Role(Box<str>);
 
 impl FromStr for Role {
     type Err = ValueError;
@@ -239,6 +245,6 @@ impl FromStr for Role {
         if text.strip_prefix("module:").is_some_and(|name| name.parse::<ModuleName>().is_err()) {
             return Err(ValueError("after `module:` stands the name of a module"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }

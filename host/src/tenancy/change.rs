@@ -246,7 +246,7 @@ fn set_settings(
         .chain(newest(document, catalog, module).cloned())
         .chain(catalog.get(module.as_str()).first().cloned())
         .find(|candidate| candidate.name == *module);
-    let schema = candidate.as_ref().and_then(|candidate| candidate.manifest.settings.as_ref());
+    let schema = candidate.as_ref().and_then(|candidate| candidate.manifest.settings.as_deref());
     settings::check(schema, &after)
         .map_err(|problems| TenancyError::SettingsInvalid { module: module.clone(), problems })?;
     document.settings.insert(module.to_string(), Value::Object(after));

@@ -133,7 +133,7 @@ impl Generations {
 
 /// Opens a candidate's file, or the copy that is kept where that is another one by now, and keeps a copy. Blocks.
 fn open(loader: &Loader, archive: &Archive, candidate: &Candidate) -> Result<Arc<Generation>, TenancyError> {
-    let kept = candidate.known_hash().and_then(|hash| archive.path_of(hash)).filter(|path| *path != candidate.path);
+    let kept = candidate.known_hash().and_then(|hash| archive.path_of(hash)).filter(|path| **path != *candidate.path);
     let opened = match (open_at(loader, candidate, &candidate.path), kept) {
         (Err(_), Some(kept)) => open_at(loader, candidate, &kept),
         (opened, _) => opened,
@@ -147,10 +147,10 @@ fn open(loader: &Loader, archive: &Archive, candidate: &Candidate) -> Result<Arc
 }
 
 fn open_at(loader: &Loader, candidate: &Candidate, path: &Path) -> Result<Arc<Generation>, TenancyError> {
-    let endpoints = candidate.manifest.routes.as_ref().map(|routes| routes.endpoints.as_slice()).unwrap_or_default();
+    let endpoints = candidate.manifest.routes.as_ref().map(|routes| &*routes.endpoints).unwrap_or_default();
     let expected_routes: Vec<Route> = endpoints
         .iter()
-        .map(|endpoint| Route { method: endpoint.method.to_string(), path: endpoint.path.as_str().to_owned() })
+        .map(|endpoint| Route { method: endpoint.method().to_string(), path: endpoint.path.as_str().to_owned() })
         .collect();
     let version = candidate.version.to_string();
     let opened = loader.open(&OpenRequest {
@@ -159,7 +159,7 @@ fn open_at(loader: &Loader, candidate: &Candidate, path: &Path) -> Result<Arc<Ge
         version: &version,
         expected_routes: &expected_routes,
         verify: &|staged, hash| is_same(candidate, staged, hash),
-        unload_note: candidate.unload_note.clone(),
+        unload_note: candidate.unload_note.as_deref().map(str::to_owned),
     });
     opened.map_err(|error| {
         let (module, reason) = (candidate.name.clone(), chain(&error));
@@ -180,7 +180,7 @@ fn is_same(candidate: &Candidate, staged: &Path, hash: &str) -> Result<(), Strin
         return Err("its content is another one now".to_owned());
     }
     let copy = Candidate::read(staged).map_err(|error| error.problems().join("; "))?;
-    if copy.manifest != candidate.manifest || copy.stamp != candidate.stamp {
+    if copy.manifest != candidate.manifest || copy.build != candidate.build {
         return Err(format!("it is {} {} now, or says other things", copy.name, copy.version));
     }
     Ok(())

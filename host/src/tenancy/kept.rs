@@ -136,17 +136,15 @@ mod part {
     pub(super) const UNKNOWN: u8 = 32;
 }
 
-/// Seconds, of a module's after those before it, and nanoseconds.
-type Time = (i64, i32);
-
 /// Name (where it is not the id), time of the last write and modules of a document, each part in postcard: of a module
-/// what it has, and then that.
+/// what it has, and then that. Times are nanoseconds after the time before: most modules were enabled shortly after each
+/// other.
 fn pack(document: &TenantDocument) -> Box<[u8]> {
     let mut out = Vec::new();
     let TenantDocument { id, name, updated_at, enabled_modules, .. } = document;
     put(&mut out, &(name != id.as_str()).then_some(name));
-    put(&mut out, &updated_at.map(|time| (time.as_second(), time.subsec_nanosecond())));
-    let mut seconds = updated_at.map_or(0, Timestamp::as_second);
+    put(&mut out, &updated_at.map(Timestamp::as_nanosecond));
+    let mut before = updated_at.map_or(0, Timestamp::as_nanosecond);
     let mut by = None;
     for EnabledModule { module, version, isolation, enabled_at, enabled_by, unknown } in enabled_modules {
         let has = |is: bool, part: u8| if is { part } else { 0 };
@@ -162,9 +160,8 @@ fn pack(document: &TenantDocument) -> Box<[u8]> {
             put(&mut out, &version.to_string());
         }
         if let Some(time) = enabled_at {
-            // Most were enabled shortly after each other.
-            put(&mut out, &(time.as_second() - seconds, time.subsec_nanosecond()));
-            seconds = time.as_second();
+            put(&mut out, &(time.as_nanosecond() - before));
+            before = time.as_nanosecond();
         }
         if parts & part::ENABLED_BY != 0 {
             put(&mut out, enabled_by);
@@ -187,7 +184,7 @@ fn put(out: &mut Vec<u8>, value: &impl Serialize) {
 /// Reads what [`pack`] wrote, in its order.
 struct Unpacking<'a> {
     rest: &'a [u8],
-    seconds: i64,
+    before: i128,
     by: Option<&'a str>,
 }
 
@@ -203,7 +200,7 @@ struct PackedModule<'a> {
 
 impl<'a> Unpacking<'a> {
     fn new(packed: &'a [u8]) -> Self {
-        Self { rest: packed, seconds: 0, by: None }
+        Self { rest: packed, before: 0, by: None }
     }
 
     fn take<T: Deserialize<'a>>(&mut self) -> T {
@@ -217,9 +214,13 @@ impl<'a> Unpacking<'a> {
     }
 
     fn time(&mut self) -> Option<Timestamp> {
-        let time: Option<Time> = self.take();
-        self.seconds = time.map_or(0, |(seconds, _)| seconds);
-        time.map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds).expect(SOUND))
+        let after: Option<i128> = self.take();
+        after.map(|after| self.later(after))
+    }
+
+    fn later(&mut self, after: i128) -> Timestamp {
+        self.before += after;
+        Timestamp::from_nanosecond(self.before).expect(SOUND)
     }
 }
 
@@ -234,9 +235,8 @@ impl<'a> Iterator for Unpacking<'a> {
         let has = |part: u8| parts & part != 0;
         let version = has(part::VERSION).then(|| self.take());
         let enabled_at = has(part::ENABLED_AT).then(|| {
-            let (seconds, nanoseconds): Time = self.take();
-            self.seconds += seconds;
-            Timestamp::new(self.seconds, nanoseconds).expect(SOUND)
+            let after = self.take();
+            self.later(after)
         });
         if has(part::ENABLED_BY) {
             self.by = self.take();

@@ -103,7 +103,7 @@ impl RouteTable {
             let mut by_shape: Vec<(String, &str, Vec<Offer>)> = Vec::new();
             for (endpoint_index, endpoint) in routes.endpoints.iter().enumerate() {
                 let (shape, path) = (endpoint.path.shape(), endpoint.path.as_str());
-                let offer = Offer { method: endpoint.method.clone(), endpoint_index, params: names_of(path) };
+                let offer = Offer { method: endpoint.method(), endpoint_index, params: names_of(path) };
                 match by_shape.iter_mut().find(|(known, ..)| *known == shape) {
                     Some((.., methods)) => methods.push(offer),
                     None => by_shape.push((shape, path, vec![offer])),

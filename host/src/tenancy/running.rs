@@ -43,10 +43,10 @@ impl Running {
         serial: u64,
         tick: u32,
     ) -> Self {
-        let endpoints = manifest.routes.as_ref().map(|routes| routes.endpoints.as_slice()).unwrap_or_default();
+        let endpoints = manifest.routes.as_ref().map(|routes| &*routes.endpoints).unwrap_or_default();
         // The loader has compared both lists; a number that is none is refused by the module itself.
         let handler = |endpoint: &Endpoint| {
-            let found = instance.generation().route_index(endpoint.method.as_str(), endpoint.path.as_str());
+            let found = instance.generation().route_index(endpoint.method().as_str(), endpoint.path.as_str());
             found.unwrap_or(u32::MAX)
         };
         Self {

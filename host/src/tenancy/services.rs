@@ -116,7 +116,7 @@ impl TenantServices {
             host,
             manifest: Arc::clone(manifest),
             view: ArcSwap::new(view),
-            secret_fields: manifest.settings.as_ref().map(settings::secret_fields).unwrap_or_default().into(),
+            secret_fields: manifest.settings.as_deref().map(settings::secret_fields).unwrap_or_default().into(),
             tasks: Arc::new(Tasks { tenant, slot, serial, running: AtomicUsize::new(0) }),
             spawned: Mutex::new(Some(Vec::new())),
         }
@@ -164,9 +164,9 @@ impl TenantServices {
 
     fn collection(&self, model: &str) -> Result<(CollectionKey, ModelFields), Failure> {
         let declared = &self.manifest.models;
-        let found = declared.iter().find(|declared| declared.name == model);
+        let found = declared.iter().find(|declared| *declared.name == *model);
         found.map(|model| collection_of(self.tenant(), self.module(), model)).ok_or_else(|| {
-            let declared: Vec<&str> = declared.iter().map(|model| model.name.as_str()).collect();
+            let declared: Vec<&str> = declared.iter().map(|model| &*model.name).collect();
             Failure::new(
                 FailureKind::Misuse,
                 format!("model `{model}` is not declared in the manifest; declared are: {}", declared.join(", ")),
@@ -181,8 +181,9 @@ pub(super) fn collections_of(tenant: &TenantId, manifest: &Manifest) -> Vec<(Col
 }
 
 fn collection_of(tenant: &TenantId, module: &ModuleName, model: &Model) -> (CollectionKey, ModelFields) {
-    let key = CollectionKey { tenant: tenant.clone(), module: module.clone(), model: model.name.clone() };
-    (key, ModelFields { unique: model.unique.clone(), index: model.index.clone() })
+    let key = CollectionKey { tenant: tenant.clone(), module: module.clone(), model: model.name.to_string() };
+    let owned = |fields: &[Box<str>]| fields.iter().map(ToString::to_string).collect();
+    (key, ModelFields { unique: owned(&model.unique), index: owned(&model.index) })
 }
 
 impl HostServices for TenantServices {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use semver::Version;
 use tempfile::TempDir;
 use tenon_host::{
-    catalog::{Candidate, scan},
+    catalog::{Build, Candidate, scan},
     manifest::Manifest,
 };
 
@@ -136,7 +136,7 @@ fn is_right(file: &[u8], machine: u16, accepted: &Candidate) -> Result<(), Strin
         (stamp.target == API_TEXTS[2], "its target is the host's"),
         (api.major == host.major && manifest.host_api.matches(&host), "it fits the host"),
         (exports, "it exports a module"),
-        (*accepted.manifest == manifest && *accepted.stamp == stamp, "it is listed as what it is"),
+        (*accepted.manifest == manifest && accepted.build == Build::of(&stamp), "it is listed as what it is"),
         ((&accepted.name, &accepted.version) == (&manifest.name, &manifest.version), "it is listed under its name"),
     ] {
         if !holds {

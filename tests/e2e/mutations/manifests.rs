@@ -103,7 +103,7 @@ fn is_right(manifest: &Manifest) -> Result<(), String> {
         if !endpoint.auth && !endpoint.roles.is_empty() {
             return Err(format!("{path} is open, and for roles"));
         }
-        let one = (endpoint.method.clone(), path.shape());
+        let one = (endpoint.method(), path.shape());
         if seen.contains(&one) {
             return Err(format!("{one:?} is there twice"));
         }

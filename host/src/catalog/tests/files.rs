@@ -76,7 +76,7 @@ fn a_folder_is_read_and_what_is_no_module_stays_listed() {
 
     let catalog = folder.scan();
     assert_eq!(listed(&catalog), ["hr-core 1.0.0", "tasks 1.10.0", "tasks 1.2.0"]);
-    assert_eq!(catalog.get("tasks")[0].path, folder.path("a.so"));
+    assert_eq!(*catalog.get("tasks")[0].path, *folder.path("a.so"));
     assert!(catalog.find("tasks", &"1.2.0".parse().unwrap()).is_some());
     let rejected = folder.rejected(&catalog);
     assert_eq!(rejected.len(), 3, "{rejected:#?}");
@@ -160,7 +160,7 @@ fn a_rescan_reads_what_changed_and_says_so() {
     assert_eq!(changes.replaced.len(), 1);
     assert_eq!(changes.replaced[0].1.manifest.category.as_deref(), Some("work"));
     assert_eq!(changes.rejected.len(), 1);
-    assert_eq!(new.get("hr-core")[0].path, folder.path("z.so"));
+    assert_eq!(*new.get("hr-core")[0].path, *folder.path("z.so"));
 }
 
 #[test]
