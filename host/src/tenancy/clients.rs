@@ -81,6 +81,12 @@ impl Clients {
         }
     }
 
+    /// Whether anybody listens.
+    pub(super) fn are_listening(&self, tenant: &TenantId) -> bool {
+        let listens = |desk: &Arc<Desk>| (desk.state.load(Ordering::Acquire) & !CLOSED) / LISTENER != 0;
+        self.desks.pin().get(tenant).is_some_and(listens)
+    }
+
     /// Tells whoever listens that the tenant has left memory, and takes a desk away at which nobody is.
     pub(super) fn leave(&self, tenant: &TenantId) {
         self.tell(tenant);

@@ -226,9 +226,11 @@ impl Context {
         let serial = self.next_serial();
         let (host, manifest) = (Arc::clone(&self.host), &candidate.manifest);
         let services = Arc::new(TenantServices::new(host, tenant.clone(), manifest, view, (slot, serial)));
+        let is_indexing = AtomicBool::new(false);
         let making = async {
             let generation = self.generations.get(candidate, isolation, tenant).await?;
             let mut is_indexed = true;
+            is_indexing.store(true, Ordering::Relaxed);
             for (key, fields) in collections_of(tenant, &candidate.manifest) {
                 match self.store.reindex(&key, &fields).await {
                     Ok(()) => {}
@@ -240,6 +242,7 @@ impl Context {
                     Err(other) => return Err(failed(format!("collection `{}`: {other}", key.model))),
                 }
             }
+            is_indexing.store(false, Ordering::Relaxed);
             // A task of its own: module code that blocks holds up a worker, not this job.
             let mut initializing = AbortOnDrop(self.background.spawn(generation.initialize(services.clone())));
             let made = (&mut initializing.0).await.map_err(|error| not_now(error.to_string()))?;
@@ -262,7 +265,14 @@ impl Context {
         if ended.is_err() {
             ended = tokio::time::timeout_at(latest, &mut making).await;
         }
-        let made = ended.unwrap_or_else(|_| Err(failed(format!("initialize did not end within {deadline:?}"))));
+        let made = ended.unwrap_or_else(|_| {
+            // Nothing of the module's own has run then.
+            Err(if is_indexing.load(Ordering::Relaxed) {
+                not_now(format!("its collections were not indexed within {deadline:?}, and may be by the next try"))
+            } else {
+                failed(format!("initialize did not end within {deadline:?}"))
+            })
+        });
         if made.is_err() {
             // Tasks that it spawned before it failed would run on, and keep the library, for ever.
             services.stop_tasks(self.settings.retire.cut).await;

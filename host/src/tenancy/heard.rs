@@ -3,7 +3,7 @@
 //! the place of what is in force.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,9 @@ const COMPARED_AT_ONCE: usize = 500;
 
 /// How long the store may take to answer one. A guess that is generous.
 const COMPARE_WAIT: Duration = Duration::from_secs(10);
+
+/// How soon a comparison that came to nothing is followed by another.
+const COMPARE_AGAIN: Duration = Duration::from_secs(1);
 
 /// An instance whose collections may not be indexed as its code wants them: it began while the store was away.
 pub(super) struct NotIndexed {
@@ -122,8 +125,12 @@ impl Supervisor {
         }
     }
 
-    /// What runs is read again; what is at rest is forgotten.
+    /// What runs is read again; what is at rest is forgotten. While the store is away nothing is: what would be read in
+    /// its place could only be older.
     pub(super) fn invalidate(&mut self, only: Option<TenantId>) {
+        if self.context.reach.as_ref().is_some_and(|reach| !reach.is_reached()) {
+            return;
+        }
         let concerned: Vec<TenantId> = match only {
             Some(id) => vec![id],
             None => self.tenants.keys().cloned().collect(),
@@ -149,7 +156,12 @@ impl Supervisor {
     /// The safety net: compares what is in memory with the store, where it is time.
     pub(super) fn compare_in_time(&mut self, now: Instant) {
         let every = self.context.settings.compare_every;
-        let is_time = !every.is_zero() && now.duration_since(self.compared_at) >= every;
+        let age = now.duration_since(self.compared_at);
+        // Whatever the net's width, what is known to be behind must not stay so.
+        let is_wanted = self.context.reach.as_ref().is_some_and(|reach| {
+            reach.is_reached() && (reach.behind_since().is_some() || self.context.has_not_indexed())
+        });
+        let is_time = (!every.is_zero() && age >= every) || (is_wanted && age >= COMPARE_AGAIN);
         // A round that takes longer than that is not followed by another at once.
         if is_time && !self.context.comparing.load(Ordering::Acquire) {
             self.compare();
@@ -213,7 +225,7 @@ impl Supervisor {
             && let Some(reach) = &self.context.reach
         {
             reach.caught_up(since);
-            self.context.index_now();
+            self.index_now();
         }
         if self.compare_again {
             self.compare();
@@ -221,21 +233,30 @@ impl Supervisor {
     }
 }
 
-impl Context {
-    pub(super) fn index_later(&self, instance: NotIndexed) {
-        self.not_indexed.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
-    }
-
-    /// Does what could not be done while the store was away. An instance that its collections don't fit is replaced; the
-    /// next start says why.
-    fn index_now(self: &Arc<Self>) {
-        let waiting = std::mem::take(&mut *self.not_indexed.lock().unwrap_or_else(PoisonError::into_inner));
-        if waiting.is_empty() {
+impl Supervisor {
+    /// Does what could not be done while the store was away, for the instances that are in service still: the fields of
+    /// code that is gone would be wrong for what runs. An instance that its collections don't fit is replaced; the next
+    /// start says why.
+    fn index_now(&self) {
+        let waiting = std::mem::take(&mut *self.context.not_indexed());
+        let mut current = Vec::new();
+        for instance in waiting {
+            let Some(tenant) = self.tenants.get(&instance.tenant) else { continue };
+            let slot = tenant.slot(instance.slot);
+            let running = slot.and_then(|slot| slot.running());
+            if running.is_some_and(|running| running.serial == instance.serial) {
+                current.push(instance);
+            } else if tenant.is_starting() {
+                // It may be the one that is on its way.
+                self.context.index_later(instance);
+            }
+        }
+        if current.is_empty() {
             return;
         }
-        let context = Arc::clone(self);
-        self.jobs.spawn(async move {
-            for instance in waiting {
+        let context = Arc::clone(&self.context);
+        self.context.jobs.spawn(async move {
+            for instance in current {
                 let mut outcome = Ok(());
                 for (key, fields) in collections_of(&instance.tenant, &instance.candidate.manifest) {
                     outcome = outcome.and(context.store.reindex(&key, &fields).await);
@@ -251,6 +272,23 @@ impl Context {
                 }
             }
         });
+    }
+}
+
+impl Context {
+    fn not_indexed(&self) -> MutexGuard<'_, Vec<NotIndexed>> {
+        self.not_indexed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn index_later(&self, instance: NotIndexed) {
+        let mut waiting = self.not_indexed();
+        // An instance's predecessor in its slot is gone, or will be.
+        waiting.retain(|it| (&it.tenant, it.slot) != (&instance.tenant, instance.slot) || it.serial > instance.serial);
+        waiting.push(instance);
+    }
+
+    fn has_not_indexed(&self) -> bool {
+        !self.not_indexed().is_empty()
     }
 
     /// Reads the definitions of flags, where they are the store's, and puts them in force where they are others. `reply` is

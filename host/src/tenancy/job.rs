@@ -33,6 +33,8 @@ pub(super) struct Ended {
     pub(super) marks: Vec<Mark>,
     /// When all was ready for the swap.
     pub(super) ready: Instant,
+    /// Whether the store did not answer, so that there may be something newer.
+    pub(super) is_unsure: bool,
 }
 
 /// What is to become of what runs.
@@ -125,7 +127,10 @@ pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, Ten
                 None => found(tenant, context.store.tenant_nearby(tenant).await)?,
                 // What is known of the tenant will do while the store is away.
                 Some(known) => match read(context, tenant).await {
-                    Err(TenancyError::StoreUnavailable(_)) if context.reach.is_some() => known,
+                    Err(TenancyError::StoreUnavailable(_)) if context.reach.is_some() => {
+                        let ended = follow(ground, known).await?;
+                        return Ok(Ended { is_unsure: true, ..ended });
+                    }
                     read => read.map(|document| newer(document, known))?,
                 },
             };
@@ -140,10 +145,14 @@ pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, Ten
             follow(ground, document).await
         }
         Work::GoBack { mark, document } => {
-            // What is known of the tenant will do while the store is away.
+            // What is known of the tenant will do while the store is away; it may have changed since this was asked for.
             let document = match read(context, tenant).await {
                 Err(TenancyError::StoreUnavailable(_)) => document,
                 read => read?,
+            };
+            let document = match ground.known.take() {
+                Some(known) => newer(document, known),
+                None => document,
             };
             go_back(&mut ground, document, mark).await
         }
@@ -164,7 +173,7 @@ pub(super) async fn run(mut ground: Ground<'_>, work: Work) -> Result<Ended, Ten
             deleted.map_err(|error| of_store(tenant, error))?;
             let disabled = document.enabled_modules.iter().map(|enabled| enabled.module.clone()).collect();
             let report = Report { revision: document.revision + 1, disabled, differs: true, ..Report::default() };
-            Ok(Ended { outcome: Outcome::Gone, report, marks: Vec::new(), ready: Instant::now() })
+            Ok(Ended { outcome: Outcome::Gone, report, marks: Vec::new(), ready: Instant::now(), is_unsure: false })
         }
         Work::Change { change, precondition, actor, mode } => {
             change_document(&ground, &change, precondition, &actor, mode).await
@@ -188,7 +197,13 @@ fn ended(state: NewState, edits: Edits) -> Ended {
         plan: state.plan.clone(),
         differs: edits.differs,
     };
-    Ended { outcome: Outcome::Publish(Box::new(state)), report, marks: Vec::new(), ready: Instant::now() }
+    Ended {
+        outcome: Outcome::Publish(Box::new(state)),
+        report,
+        marks: Vec::new(),
+        ready: Instant::now(),
+        is_unsure: false,
+    }
 }
 
 async fn change_document(
@@ -224,7 +239,13 @@ async fn change_document(
                 plan,
                 differs,
             };
-            return Ok(Ended { outcome: Outcome::Nothing, report, marks: Vec::new(), ready: Instant::now() });
+            return Ok(Ended {
+                outcome: Outcome::Nothing,
+                report,
+                marks: Vec::new(),
+                ready: Instant::now(),
+                is_unsure: false,
+            });
         }
         let mut state = prepare(ground, Arc::new(document), &prove).await?;
         if !differs {

@@ -13,6 +13,8 @@ pub(super) struct Memory {
     bytes: usize,
     /// Reads of pictures that are no more in force.
     reads_before: u64,
+    /// The sweep in which there was nobody left to make room; there is none until the next.
+    full_at: Option<u32>,
 }
 
 impl Memory {
@@ -52,14 +54,16 @@ impl Supervisor {
     /// Lets those go that are least in use, until there is some room. The one that has just come stays.
     pub(super) fn make_room(&mut self, newest: &TenantId) {
         let budget = self.context.settings.memory_budget;
-        if self.memory.bytes > budget {
-            let now = self.context.tick.load(Ordering::Relaxed);
+        let now = self.context.tick.load(Ordering::Relaxed);
+        if self.memory.bytes > budget && self.memory.full_at != Some(now) {
             let mut idle: Vec<(u32, TenantId)> = self
                 .tenants
                 .iter()
                 .filter(|(id, tenant)| {
                     *id != newest && !tenant.is_unsaved() && !tenant.is_live() && tenant.is_at_rest()
                 })
+                // Whoever listens would have it read again at once.
+                .filter(|(id, _)| !self.shared.clients.are_listening(id))
                 .filter_map(|(id, tenant)| {
                     let last = tenant.snapshot.as_ref()?.used.tick();
                     Some((now.wrapping_sub(last), id.clone()))
@@ -75,6 +79,7 @@ impl Supervisor {
                 self.forget_if_empty(&id);
                 self.context.memory.evicted.fetch_add(1, Ordering::Relaxed);
             }
+            self.memory.full_at = (self.memory.bytes > budget).then_some(now);
         }
         self.tell_memory();
     }

@@ -195,8 +195,12 @@ impl Supervisor {
         });
         let mut found = Vec::new();
         let answer = match ended {
-            Ok(Ended { outcome, report, marks, ready }) => {
+            Ok(Ended { outcome, report, marks, ready, is_unsure }) => {
                 found = marks;
+                // One answer that did not come; while the store is away, its return is what is waited for.
+                if is_unsure && self.context.reach.as_ref().is_some_and(|reach| reach.is_reached()) {
+                    tenant.activity_mut().follow_at = Some(Instant::now() + self.context.settings.retry_after);
+                }
                 match outcome {
                     Outcome::Publish(state) => {
                         tenant.activity_mut().is_unsaved = is_unsaved;

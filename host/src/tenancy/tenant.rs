@@ -130,6 +130,11 @@ impl Tenant {
         self.activity().is_none_or(Activity::is_out)
     }
 
+    /// Whether an instance may be on its way in.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_busy() || self.activity().is_some_and(|activity| activity.starts != 0)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.activity().is_some_and(|activity| activity.busy.is_some())
     }
