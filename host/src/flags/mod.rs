@@ -10,6 +10,7 @@ mod assign;
 mod context;
 mod definitions;
 mod editing;
+mod javascript;
 mod operators;
 mod problem;
 mod reading;

@@ -1,7 +1,7 @@
 //! The engine that evaluates targeting, and the operators that it lacks or has otherwise than flagd.
 //!
 //! `fractional` and `sem_ver` are the crate's own. Its text operators turn whatever they get into text; flagd's answer
-//! `null` to what is no text.
+//! `null` to what is no text. Comparisons and arithmetic are those of [`javascript`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +14,7 @@ use datalogic_rs::{
 };
 use serde_json::Value;
 
-use super::context::EvaluationContext;
+use super::{context::EvaluationContext, javascript};
 
 /// Says whether weights are such that flagd would use them. Rules can't call it: it is put round a `fractional` whose
 /// weights are computed.
@@ -26,6 +26,9 @@ pub(super) const BUCKET_TEXT: &str = "tenon.bucket_text";
 /// Turns the text of a bucket back into what it was: as a condition `false` is not `"false"`.
 pub(super) const BUCKET_VALUE: &str = "tenon.bucket_value";
 
+/// Makes nothing of what can't be gone through, as the crate's `filter` makes an error of it.
+pub(super) const LIST: &str = "tenon.list";
+
 /// Before the JSON of what is no text.
 const NO_TEXT: char = '\0';
 
@@ -33,17 +36,19 @@ const NO_TEXT: char = '\0';
 pub(super) const MOST_WEIGHT: i64 = i32::MAX as i64;
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    // As JavaScript, and flagd, have it: what can't be compared is not equal, what is no number makes `null`.
-    let config = EvaluationConfig::default()
-        .with_loose_equality_errors(false)
-        .with_arithmetic_nan_handling(NanHandling::ReturnNull);
-    Engine::builder()
+    // What is no number makes `null` of a sum or a product.
+    let config = EvaluationConfig::default().with_arithmetic_nan_handling(NanHandling::ReturnNull);
+    let builder = Engine::builder()
         .with_config(config)
         .add_operator("starts_with", TextTest(|text, part| text.starts_with(part)))
         .add_operator("ends_with", TextTest(|text, part| text.ends_with(part)))
         .add_operator(WHOLE_WEIGHTS, WholeWeights)
         .add_operator(BUCKET_TEXT, BucketText)
         .add_operator(BUCKET_VALUE, BucketValue)
+        .add_operator(LIST, List);
+    let of_javascript = javascript::OPERATORS.into_iter();
+    of_javascript
+        .fold(builder, |builder, (_, name, evaluate)| builder.add_operator(name, javascript::Operator(evaluate)))
         .build()
 });
 
@@ -143,5 +148,21 @@ impl CustomOperator for BucketValue {
         let Some(json) = found.as_str().and_then(|text| text.strip_prefix(NO_TEXT)) else { return Ok(found) };
         let value = serde_json::from_str(json).unwrap_or(Value::Null);
         Ok(arena.alloc(DataValue::from_serde_value_in(&value, arena)))
+    }
+}
+
+struct List;
+
+impl CustomOperator for List {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        Ok(match args {
+            [list @ (DataValue::Array(_) | DataValue::Object(_))] => list,
+            _ => arena.alloc(DataValue::Null),
+        })
     }
 }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     context::{EvaluationContext, MAX_CONTEXT_VALUES},
-    operators::{self, BUCKET_TEXT, BUCKET_VALUE, MOST_WEIGHT, WHOLE_WEIGHTS},
+    javascript,
+    operators::{self, BUCKET_TEXT, BUCKET_VALUE, LIST, MOST_WEIGHT, WHOLE_WEIGHTS},
     problem::Findings,
 };
 
@@ -71,6 +72,8 @@ impl Rule {
         let read = |found: &DataValue<'_>| match found {
             DataValue::Null => Ok(None),
             DataValue::String(text) => Ok(Some((*text).to_owned())),
+            // What is no number in JSON is nothing, as in JavaScript.
+            DataValue::Number(number) if !number.as_f64().is_finite() => Ok(None),
             other => match other.to_serde_value() {
                 // 1 and 1.0 are the same number.
                 value @ (Value::Bool(_) | Value::Number(_)) => {
@@ -243,7 +246,8 @@ impl<'file> RuleBook<'file> {
                 if WIDE.contains(&operator) {
                     part.cost.steps = part.cost.steps.saturating_add(part.cost.size);
                 }
-                part.value = json!({ operator: part.value });
+                let name = javascript::engine_name(operator, arguments).unwrap_or(operator);
+                part.value = json!({ name: part.value });
                 part
             }
             _ => {
@@ -344,7 +348,8 @@ impl<'file> RuleBook<'file> {
             "filter" => list.cost.size,
             _ => 1,
         };
-        let mut values = vec![list.value, body.value];
+        let is_filter = operator == "filter" && list.value.is_object();
+        let mut values = vec![if is_filter { json!({ LIST: [list.value] }) } else { list.value }, body.value];
         if let Some(first) = items.get(2) {
             let first = findings.element(2, |inside| self.part(first, seat.deeper(), inside));
             cost.take(first.cost);

@@ -10,6 +10,7 @@ use crate::names::ModuleName;
 
 mod definitions;
 mod files;
+mod javascript;
 mod vectors;
 
 fn module(name: &str) -> ModuleName {
