@@ -14,6 +14,8 @@ mod javascript;
 mod operators;
 mod problem;
 mod reading;
+
+mod book;
 mod rule;
 
 mod set;

@@ -26,6 +26,9 @@ pub(super) const BUCKET_TEXT: &str = "tenon.bucket_text";
 /// Turns the text of a bucket back into what it was: as a condition `false` is not `"false"`.
 pub(super) const BUCKET_VALUE: &str = "tenon.bucket_value";
 
+/// Takes what buckets are chosen by: a text, or nothing. Of a list the crate's `fractional` makes a bucket.
+pub(super) const BUCKET_KEY: &str = "tenon.bucket_key";
+
 /// Makes nothing of what can't be gone through, as the crate's `filter` makes an error of it.
 pub(super) const LIST: &str = "tenon.list";
 
@@ -43,6 +46,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         .add_operator("starts_with", TextTest(|text, part| text.starts_with(part)))
         .add_operator("ends_with", TextTest(|text, part| text.ends_with(part)))
         .add_operator(WHOLE_WEIGHTS, WholeWeights)
+        .add_operator(BUCKET_KEY, BucketKey)
         .add_operator(BUCKET_TEXT, BucketText)
         .add_operator(BUCKET_VALUE, BucketValue)
         .add_operator(LIST, List);
@@ -60,6 +64,10 @@ pub(super) fn compile(rule: &Value) -> std::result::Result<Logic, String> {
 /// How much an evaluation has room for before it asks for more: enough for most, as for a user with a dozen values.
 const ROOM: usize = 1 << 10;
 
+/// The most memory that an evaluation may take. The steps of a rule are bounded, not what a list or a text grows to on the
+/// way. A guess: many times what a context and a rule can need.
+const MOST_MEMORY: usize = 16 << 20;
+
 /// What a rule of a flag comes to in a context, read while it is there.
 pub(super) fn run<T>(
     rule: &Logic,
@@ -69,6 +77,8 @@ pub(super) fn run<T>(
 ) -> std::result::Result<T, String> {
     guarded(|| {
         let arena = Bump::with_capacity(ROOM);
+        // Over it the arena panics.
+        arena.set_allocation_limit(Some(MOST_MEMORY));
         let data = context.for_flag(key, &arena);
         let found = ENGINE.evaluate(rule, data, &arena).map_err(|error| error.to_string())?;
         Ok(read(found))
@@ -115,6 +125,23 @@ impl CustomOperator for WholeWeights {
             })
         });
         Ok(arena.alloc(DataValue::Bool(are_good)))
+    }
+}
+
+struct BucketKey;
+
+impl CustomOperator for BucketKey {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        Ok(match args {
+            [key @ (DataValue::String(_) | DataValue::Null)] => key,
+            // No key and no bucket: the default variant holds.
+            _ => arena.alloc(DataValue::Bool(false)),
+        })
     }
 }
 

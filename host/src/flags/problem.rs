@@ -45,11 +45,18 @@ impl fmt::Display for DefinitionErrors {
 
 impl std::error::Error for DefinitionErrors {}
 
+/// The most problems that are told, and the most bytes of a place or a text: a file could have a name of a megabyte, and
+/// thousands of mistakes below it.
+const MOST_FOUND: usize = 1_000;
+const MOST_BYTES: usize = 1_000;
+
 /// Collects problems while the place moves through the file.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     place: String,
     found: Vec<DefinitionProblem>,
+    /// How many there are, those that are not told included.
+    count: usize,
 }
 
 impl Findings {
@@ -74,19 +81,26 @@ impl Findings {
 
     /// Notes that something is wrong here.
     pub(super) fn add(&mut self, text: impl Into<String>) {
-        self.found.push(DefinitionProblem { place: self.place.clone(), text: text.into() });
-    }
-
-    /// Takes over what was found elsewhere, with the places that it has.
-    pub(super) fn append(&mut self, other: Self) {
-        self.found.extend(other.found);
+        self.count += 1;
+        if self.count <= MOST_FOUND {
+            self.found.push(DefinitionProblem { place: short(&self.place), text: short(&text.into()) });
+        }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.found.len()
+        self.count
     }
 
-    pub(super) fn into_result<T>(self, good: T) -> Result<T, DefinitionErrors> {
+    pub(super) fn into_result<T>(mut self, good: T) -> Result<T, DefinitionErrors> {
+        if self.count > MOST_FOUND {
+            let text = format!("there are {} problems more", self.count - MOST_FOUND);
+            self.found.push(DefinitionProblem { place: String::new(), text });
+        }
         if self.found.is_empty() { Ok(good) } else { Err(DefinitionErrors(self.found)) }
     }
+}
+
+fn short(text: &str) -> String {
+    let end = text.floor_char_boundary(MOST_BYTES);
+    if end < text.len() { format!("{}...", &text[..end]) } else { text.to_owned() }
 }

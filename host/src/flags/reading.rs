@@ -6,9 +6,9 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
 use super::{
+    book::RuleBook,
     definitions::{Definition, Definitions},
     problem::{DefinitionErrors, Findings},
-    rule::RuleBook,
 };
 
 /// The most bytes of a file of definitions. A guess: thousands of flags fit.

@@ -132,6 +132,36 @@ fn the_host_says_who_the_tenant_is_and_what_time_it_is() {
 }
 
 #[test]
+fn whatever_reads_the_time_is_known_to() {
+    let file = |rule: Value| {
+        json!({
+            "$evaluators": { "a-now": { "var": "" }, "b-ever": { "some": [{ "var": "list" }, { "$ref": "a-now" }] } },
+            "flags": { "a": switch("ENABLED", json!("off"), json!({ "if": [rule, "on"] })) },
+        })
+    };
+    for (rule, reads_time) in [
+        (json!({ "var": "$flagd.timestamp" }), true),
+        (json!({ "var": ["$flagd.timestamp", 0] }), true),
+        (json!({ "var": [["$flagd", "timestamp"]] }), true),
+        (json!({ "var": { "cat": ["$flagd", ".timestamp"] } }), true),
+        (json!({ "var": "" }), true),
+        (json!({ "var": [] }), true),
+        (json!({ "var": true }), true),
+        // The same named rule, in a list of the context and outside of it.
+        (json!({ "$ref": "a-now" }), true),
+        (json!({ "$ref": "b-ever" }), false),
+        (json!({ "some": [{ "var": "list" }, { "$ref": "a-now" }] }), false),
+        (json!({ "or": [{ "$ref": "b-ever" }, { "$ref": "a-now" }] }), true),
+        (json!({ "var": "$flagd.flagKey" }), false),
+        (json!({ "var": "plan" }), false),
+        (json!({ "var": 1 }), false),
+    ] {
+        let definitions = Definitions::parse(file(rule.clone()).to_string().as_bytes()).unwrap();
+        assert_eq!(definitions.reads_time(), reads_time, "{rule}");
+    }
+}
+
+#[test]
 fn a_context_has_bounds() {
     let many: Vec<usize> = (0..MAX_CONTEXT_VALUES).collect();
     let of = |said: Value| EvaluationContext::of_client(&tenant("acme"), members(said), NOW).map(drop);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::flags::{Definitions, MAX_FILE_BYTES};
+use crate::flags::{Definitions, MAX_FILE_BYTES, Reason};
 
 fn problems(content: &str) -> Vec<String> {
     match Definitions::parse(content.as_bytes()) {
@@ -96,6 +96,11 @@ fn buckets_that_would_not_be_those_meant_are_refused() {
             json!({ "fractional": ["key", "on"] }),
             "flags.a.targeting.fractional[1]: must be a bucket, as in [\"on\", 10]",
         ),
+        // A bucket that is computed as a whole could weigh anything.
+        (
+            json!({ "fractional": [["on", 1], { "if": [{ "var": "beta" }, ["on", 10.5]] }] }),
+            "flags.a.targeting.fractional[1]: must be a bucket, as in [\"on\", 10]",
+        ),
         (json!({ "fractional": [[["on"], 1]] }), "flags.a.targeting.fractional[0][0]: must be the name of a variant"),
         (
             json!({ "fractional": "on" }),
@@ -114,8 +119,11 @@ fn rules_are_bounded() {
         deep = json!({ "!": deep });
     }
     assert!(refused(deep).ends_with("the rule is nested deeper than 64"));
-    let wide: Vec<Value> = (0..2_000).map(Value::from).collect();
-    assert!(refused(json!({ "in": [var("a"), wide] })).ends_with("parts, at most 2000 are permitted"));
+    let wide: Vec<Value> = (0..4_000).map(Value::from).collect();
+    let many = "the rule has more than 4000 parts";
+    assert!(refused(json!({ "in": [var("a"), wide] })).ends_with(many));
+    assert_eq!(problems(&with_rule(json!({ "in": [var("a"), wide[..3_000]] }))), Vec::<String>::new());
+    assert!(refused(json!({ "in": [var("a"), "x".repeat(600_000)] })).ends_with(many), "texts count by their length");
     // Each refers twice to the next one.
     let mut named = Map::new();
     for level in 0..40 {
@@ -124,10 +132,12 @@ fn rules_are_bounded() {
     }
     named.insert("r40".into(), var("a"));
     let file = json!({ "$evaluators": named, "flags": {} }).to_string();
-    assert!(
-        problems(&file).iter().any(|problem| problem.ends_with("the rule has more than 2000 parts")),
-        "{:?}",
-        problems(&file)
+    assert!(problems(&file).iter().any(|problem| problem.ends_with(many)), "{:?}", problems(&file));
+    // Two that refer to each other, and one that refers to them.
+    let named = json!({ "a": { "!": { "$ref": "b" } }, "b": { "!": { "$ref": "a" } }, "c": { "$ref": "a" } });
+    assert_eq!(
+        problems(&json!({ "$evaluators": named, "flags": {} }).to_string()),
+        ["$evaluators.a.!.$ref: rule `a` refers to itself", "$evaluators.b.!.$ref: rule `b` refers to itself",]
     );
     // Lists within lists within lists.
     let inner =
@@ -141,4 +151,72 @@ fn rules_are_bounded() {
     let sum = json!({ "reduce": [var("list"), { "+": [var("accumulator"), var("current")] }, 0] });
     assert_eq!(problems(&with_rule(json!({ "if": [{ ">": [sum, 5] }, "on"] }))), Vec::<String>::new());
     assert!(refused(json!({ "map": [var("list")] })).contains("has 1 arguments, not 2"));
+    // The same, where nobody looks for it.
+    let twice = json!({ "cat": [var("accumulator"), var("accumulator")] });
+    for hidden in [json!({ "var": ["current.nothing", twice] }), json!({ "var": [{ "cat": ["", twice] }] })] {
+        assert!(refused(json!({ "reduce": [var("list"), hidden, "x"] })).contains("uses `accumulator` twice"));
+    }
+}
+
+/// Small files that would come to much.
+#[test]
+fn what_grows_is_cut_short() {
+    // Computed weights within computed weights: each is there twice.
+    let mut nested = json!({ "var": "n" });
+    for _ in 0..20 {
+        nested = json!({ "fractional": [["1", nested]] });
+    }
+    assert!(refused(nested).ends_with("the rule has more than 4000 parts"));
+    // Each named rule is one operator round the one before.
+    let mut named = Map::new();
+    named.insert("r0".into(), var_list(50));
+    for level in 1..10_000 {
+        named.insert(format!("r{level}"), json!({ "!": { "$ref": format!("r{}", level - 1) } }));
+    }
+    let found = problems(&json!({ "$evaluators": named, "flags": {} }).to_string());
+    assert!(found.iter().any(|problem| problem == "$evaluators.r100: the rule is nested deeper than 64"), "{found:?}");
+    // One that is not deep by itself is too deep where it is referred to.
+    let mut deep = json!({ "$ref": "r" });
+    for _ in 0..40 {
+        deep = json!({ "!": deep });
+    }
+    let file = |rule: &Value| json!({ "$evaluators": { "r": deep_list(40) }, "flags": { "a": { "state": "ENABLED", "variants": { "on": true }, "targeting": rule } } });
+    assert_eq!(problems(&file(&deep).to_string()), ["flags.a.targeting: the rule is nested deeper than 64"]);
+    assert_eq!(problems(&file(&json!({ "!": { "$ref": "r" } })).to_string()), Vec::<String>::new());
+    // Many flags with one large rule each, which is written once.
+    let flag = json!({ "state": "ENABLED", "variants": { "on": true }, "targeting": { "in": [{ "var": "a" }, { "$ref": "large" }] } });
+    let flags: Map<String, Value> = (0..1_000).map(|number| (format!("f{number}"), flag.clone())).collect();
+    let found = problems(&json!({ "$evaluators": { "large": var_list(3_900) }, "flags": flags }).to_string());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("the rules of the file have more than 500000 parts"), "{found:?}");
+    // A long name with thousands of mistakes below it.
+    let mistakes: Vec<Value> = (0..3_000).map(|_| json!({ "no": 1 })).collect();
+    let found = problems(&json!({ "$evaluators": { "x".repeat(1_000_000): mistakes }, "flags": {} }).to_string());
+    assert_eq!((found.len(), found.last().unwrap().as_str()), (1_001, "there are 2000 problems more"));
+    assert!(found.iter().all(|problem| problem.len() < 2_100));
+}
+
+#[test]
+fn an_evaluation_takes_no_more_memory_than_it_may() {
+    for (rule, initial) in [
+        (json!({ "cat": [{ "var": "accumulator" }, "x".repeat(10_000)] }), json!("")),
+        (json!({ "merge": [{ "var": "accumulator" }, (0..1_000).collect::<Vec<_>>()] }), json!([])),
+    ] {
+        let rule = json!({ "if": [{ "reduce": [{ "var": "list" }, rule, initial] }, "on"] });
+        let definitions = Definitions::parse(with_rule(rule).as_bytes()).unwrap();
+        let of = |length: usize| {
+            let said = json!({ "list": vec![1; length] });
+            let context = super::definitions::context(said);
+            definitions.evaluate("a", &context).unwrap().reason
+        };
+        assert_eq!((of(5), of(490)), (Reason::TargetingMatch, Reason::Error));
+    }
+}
+
+fn var_list(length: usize) -> Value {
+    (0..length).map(Value::from).collect()
+}
+
+fn deep_list(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }

@@ -84,6 +84,7 @@ fn without_a_key_or_a_weight_the_default_variant_holds() {
         "computed": flag(json!({ "fractional": [["one", { "/": [{ "var": "n" }, 2] }], ["two", 0]] })),
         "whole": flag(json!({ "fractional": [["one", 10.0], ["two", 0]] })),
         "nothing": flag(json!({ "fractional": [[null, 1]] })),
+        "chosen": flag(json!({ "fractional": [{ "var": "key" }, ["one", 0], ["two", 100]] })),
         "named-by-rule": flag(json!({ "fractional": [[{ "if": [{ "var": "beta" }, "two", "one"] }, 1]] })),
     }));
     let default = |flag: &str, said: Value| {
@@ -108,6 +109,10 @@ fn without_a_key_or_a_weight_the_default_variant_holds() {
     is(&definitions, "whole", said(), "one");
     is(&definitions, "named-by-rule", said(), "one");
     is(&definitions, "named-by-rule", json!({ "targetingKey": "user-1", "beta": true }), "two");
+    // A client can't bring a bucket of its own.
+    is(&definitions, "chosen", json!({ "key": "k" }), "two");
+    default("chosen", json!({ "targetingKey": "user-1", "key": ["one", 100] }));
+    default("chosen", json!({ "targetingKey": "user-1", "key": 7 }));
     // A weight that came out broken is no weight of 1.
     is(&definitions, "computed", json!({ "targetingKey": "user-1", "n": 4 }), "one");
     default("computed", json!({ "targetingKey": "user-1", "n": 3 }));
