@@ -184,13 +184,33 @@ fn there_are_so_many_streams_for_a_tenant_and_no_more() {
     let third = open(&host, &acme);
     assert_eq!(third.header("retry-after"), "30");
     refused(third, 429, "Too many event streams at once for this tenant");
-    assert_eq!(open(&host, &key(&host, "other")).status, 200, "others have a count of their own");
+    let other = key(&host, "other");
+    assert_eq!(open(&host, &other).status, 200, "others have a count of their own");
     assert_eq!(ask(&host, &acme, "").send().status, 200, "and flags are asked for all the same");
     drop(first);
+    // Who waits for a change that nobody has made is no stream, and gets what there is.
+    let made_up = format!("{FLAGS}?flagConfigEtag=1-abc-0000000000000000");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| host.ask("POST", &made_up).header("x-api-key", &other).send().status))
+            .collect();
+        until_some("a stream while they wait", || Some(open(&host, &other)).filter(|events| events.status == 200));
+        waiting.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(answers, [200; 4]);
     // That a client is gone is noticed when something is sent.
     set(&host, "theme=dark");
     let reopened = until_some("a place is free", || Some(open(&host, &acme)).filter(|events| events.status == 200));
     drop(reopened);
+    host.stop();
+    // All tenants together have half of the connections.
+    let (host, acme) = start("[limits]\nconnections = 9\n");
+    let other = key(&host, "other");
+    let _open = [open(&host, &acme), open(&host, &acme), open(&host, &other), open(&host, &other)];
+    let fifth = open(&host, &other);
+    assert_eq!(fifth.header("retry-after"), "30");
+    refused(fifth, 429, "The host has as many event streams as it may have");
+    assert_eq!(ask(&host, &acme, "").send().status, 200);
     host.stop();
     let (host, acme) = start("[ofrep]\nevent-streams = 0\n");
     let answer = ask(&host, &acme, "").send().expect(200);

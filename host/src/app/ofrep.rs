@@ -13,6 +13,8 @@ pub(super) fn ofrep_settings(config: &Config) -> Result<OfrepSettings, StartErro
     Ok(OfrepSettings {
         concurrency: number(config.ofrep.concurrency),
         event_streams: number(config.ofrep.event_streams),
+        // The other half is for those who want an answer.
+        event_streams_of_all: number((config.limits.connections / 2).max(1)),
         heartbeat: config.ofrep.heartbeat,
         ticket_life: config.ofrep.ticket_life,
         tickets: tickets.map_err(StartError::TicketKey)?,

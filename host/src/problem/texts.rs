@@ -228,6 +228,12 @@ impl Problem {
         let text = "Too many event streams at once for this tenant";
         Self::new(Code::TooManyRequests, text).with_retry_after(Duration::from_secs(30))
     }
+
+    /// The same where it is all tenants that have too many.
+    pub fn too_many_streams_of_all() -> Self {
+        let text = "The host has as many event streams as it may have";
+        Self::new(Code::TooManyRequests, text).with_retry_after(Duration::from_secs(30))
+    }
 }
 
 /// About flags, revisions and the host itself.

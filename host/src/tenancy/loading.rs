@@ -14,7 +14,8 @@ use crate::names::TenantId;
 pub(super) struct Waiting {
     /// The least revision that will do.
     since: u64,
-    /// Whether one more reading is waited for: the one that is under way may have begun before the revision was written.
+    /// Whether one more reading is waited for: one that is under way may have begun before the revision was written, and the
+    /// first one of a tenant need not be from the store itself.
     again: bool,
     reply: Reply<Arc<TenantSnapshot>>,
 }
@@ -40,7 +41,8 @@ impl Supervisor {
         if activity.loading.is_empty() && snapshot.is_none() {
             self.context.memory.missed();
         }
-        activity.loading.push(Waiting { since, again: true, reply });
+        let again = activity.busy.is_some() || snapshot.is_none();
+        activity.loading.push(Waiting { since, again, reply });
         // Whatever is at work or waits will load it too.
         if activity.busy.is_none() && activity.lane.is_empty() {
             activity.lane.push_back((Work::Reconcile, None));

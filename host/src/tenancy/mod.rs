@@ -41,7 +41,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use change::{Change, Dependencies, Dependents, MAX_API_KEYS, SettingsChange};
-pub use clients::{Asking, Listening};
+pub use clients::{Asking, CatchingUp, Listening, Sending, TooManyListen};
 pub use command::Mode;
 pub use context::{LimitsOf, ModuleLimits, TenancySettings};
 pub use deliveries::DeliverySettings;

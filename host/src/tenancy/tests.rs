@@ -163,10 +163,49 @@ async fn rules_that_read_the_time_are_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_made_up_revision_is_looked_for_seldom() {
+    let Stage { tenancy, folder: _folder } = stage();
+    let acme = id("acme");
+    in_time(tenancy.create(NewTenant { id: acme.clone(), name: None })).await.unwrap();
+    let mut listening = tenancy.listen(&acme, 1, 1).unwrap();
+    let begun = tokio::time::Instant::now();
+    let mut told = 0;
+    for round in 0..200 {
+        let waiting = tenancy.catch_up(&acme, 1).unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(if round == 199 { 2_000 } else { 1 });
+        let found = in_time(tenancy.load_since(&waiting, u64::MAX, deadline)).await.unwrap();
+        assert_eq!(found.id(), &acme);
+        // Each reading tells whoever listens.
+        told += u128::from(tokio::time::timeout(Duration::ZERO, listening.changed()).await.is_ok());
+    }
+    let most = begun.elapsed().as_millis() / 500 + 1;
+    assert!((1..=most).contains(&told), "{told} of {most}");
+    // One that has been there for a while is found at once, and so is one that the store has meanwhile.
+    let document = tenancy.snapshot("acme").unwrap().revision();
+    let waiting = tenancy.catch_up(&acme, 1).unwrap();
+    let now = tokio::time::Instant::now();
+    assert_eq!(in_time(tenancy.load_since(&waiting, document, now)).await.unwrap().revision(), document);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_and_who_listens_are_counted_apart() {
+    let Stage { tenancy, folder: _folder } = stage();
+    let (acme, other) = (id("acme"), id("other"));
+    let _waiting = tenancy.catch_up(&acme, 1).unwrap();
+    assert!(tenancy.catch_up(&acme, 1).is_none());
+    let _listening = tenancy.listen(&acme, 1, 2).unwrap();
+    assert_eq!(tenancy.listen(&acme, 1, 2).unwrap_err(), TooManyListen::OfTenant);
+    let second = tenancy.listen(&other, 1, 2).unwrap();
+    assert_eq!(tenancy.listen(&id("third"), 1, 2).unwrap_err(), TooManyListen::OfAll);
+    drop(second);
+    assert!(tenancy.listen(&id("third"), 1, 2).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_that_nobody_asks_for_make_room_and_are_read_again() {
     let Stage { tenancy, folder: _folder } = stage_with(32 << 10);
     in_time(tenancy.create(NewTenant { id: id("heard"), name: None })).await.unwrap();
-    let _listening = tenancy.listen(&id("heard"), 1).unwrap();
+    let _listening = tenancy.listen(&id("heard"), 1, 1).unwrap();
     for number in 0..500 {
         let new = NewTenant { id: id(&format!("t-{number}")), name: None };
         in_time(tenancy.create(new)).await.unwrap();

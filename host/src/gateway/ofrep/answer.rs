@@ -1,14 +1,12 @@
 //! One request for flags, from its guards to its answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
 use http_body::Body;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::{
     Wanted,
@@ -45,6 +43,9 @@ const AT_ONCE: usize = 8;
 /// How long a client that was told of a change by another host is kept until this one has it too. Definitions are looked
 /// at each second, so this is twice that.
 const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// How many clients of a tenant may wait so at once; more get what there is. A guess: as many as may listen.
+const MOST_CATCH_UP: u32 = 1_000;
 
 impl Door {
     /// Answers a request below `/ofrep`. `is_marked` says that the answer is marked for the page it goes to in any case.
@@ -138,27 +139,27 @@ impl Door {
     }
 
     /// The tenant as it was when a change was announced, or later. The announcement may have come from another host, and
-    /// this one may not have the change yet: then the tenant is read from the store, and definitions are waited for.
+    /// this one may not have the change yet: then the tenant is read from the store, and definitions are waited for. It may
+    /// be made up as well, so what it can cost is bounded for each tenant.
     async fn caught_up(
         &self,
         known: &Arc<TenantSnapshot>,
         announced: &Position,
     ) -> Result<Arc<TenantSnapshot>, Problem> {
+        if announced.revision <= known.revision() && announced.has_definitions_of(known) {
+            return Ok(Arc::clone(known));
+        }
         let tenant = known.id();
+        let Some(mut waiting) = self.tenancy.catch_up(tenant, MOST_CATCH_UP) else { return Ok(Arc::clone(known)) };
         let deadline = Instant::now() + CATCH_UP;
-        let read = self.tenancy.load_since(tenant, announced.revision).await;
+        let read = self.tenancy.load_since(&waiting, announced.revision, deadline).await;
         let mut snapshot = read.map_err(|error| refusals::of_tenancy(&error))?;
-        if !announced.has_definitions_of(&snapshot)
-            && let Some(mut listening) = self.tenancy.listen(tenant, u32::MAX)
+        // Either host may be the one that is ahead, and nobody can say which: what is waited for may be over.
+        while !announced.has_definitions_of(&snapshot)
+            && tokio::time::timeout_at(deadline, waiting.changed()).await.is_ok()
+            && let Some(now) = self.tenancy.snapshot(tenant.as_str())
         {
-            // Either host may be the one that is ahead, and nobody can say which: what is waited for may be over.
-            while let Some(now) = self.tenancy.snapshot(tenant.as_str()) {
-                snapshot = now;
-                let is_there = announced.has_definitions_of(&snapshot);
-                if is_there || tokio::time::timeout_at(deadline.into(), listening.changed()).await.is_err() {
-                    break;
-                }
-            }
+            snapshot = now;
         }
         guards::tenant_active(&snapshot)?;
         Ok(snapshot)

@@ -22,7 +22,7 @@ use crate::{
     gateway::{body::AnswerBody, door::Door},
     identity::Ticket,
     problem::Problem,
-    tenancy::{Listening, Tenancy, TenancyError, TenantSnapshot},
+    tenancy::{Listening, Tenancy, TenancyError, TenantSnapshot, TooManyListen},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -88,7 +88,11 @@ impl Door {
         }
         let settings = &self.settings.ofrep;
         let tenant = proved.snapshot.id();
-        let listening = self.tenancy.listen(tenant, settings.event_streams).ok_or_else(Problem::too_many_streams)?;
+        let listening = self.tenancy.listen(tenant, settings.event_streams, settings.event_streams_of_all);
+        let listening = listening.map_err(|why| match why {
+            TooManyListen::OfTenant => Problem::too_many_streams(),
+            TooManyListen::OfAll => Problem::too_many_streams_of_all(),
+        })?;
         let open = Open {
             tenancy: self.tenancy.clone(),
             listening,
@@ -147,7 +151,7 @@ impl Open {
         loop {
             let told = tokio::time::timeout(self.heartbeat, self.listening.changed()).await.is_ok();
             if told && !self.tenancy.is_ending() {
-                tokio::time::sleep(Duration::from_millis(self.listening.before().min(MOST_APART))).await;
+                tokio::time::sleep(Duration::from_millis(u64::from(self.listening.before()).min(MOST_APART))).await;
             }
             match self.look_for_news().await? {
                 Some(message) => return Some(message),

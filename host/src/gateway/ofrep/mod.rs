@@ -32,6 +32,8 @@ pub struct OfrepSettings {
     pub concurrency: u32,
     /// Open streams of one tenant.
     pub event_streams: u32,
+    /// Open streams of all tenants together.
+    pub event_streams_of_all: u32,
     /// How often a stream on which nothing happens says that it is there.
     pub heartbeat: Duration,
     /// How long a ticket opens streams at the most, and for half of which it does at the least.

@@ -104,6 +104,7 @@ fn door(config: &Config, tenancy: Tenancy) -> Result<Door> {
     let ofrep = OfrepSettings {
         concurrency: 256,
         event_streams: 0,
+        event_streams_of_all: 0,
         heartbeat: Duration::from_secs(20),
         ticket_life: Duration::from_secs(900),
         tickets: TicketKey::new(b"nobody asks for flags here"),
