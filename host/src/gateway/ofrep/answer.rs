@@ -24,7 +24,6 @@ use crate::{
         guards,
     },
     identity::Ticket,
-    names::TenantId,
     problem::Problem,
     refusals,
     telemetry::RequestId,
@@ -36,6 +35,10 @@ const MOST_BYTES: usize = 64 << 10;
 
 /// How long a request's body may take to come. A guess that is generous.
 const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// How many requests for flags may be on their way in, for each that may be answered at once: those that come slowly hold up
+/// nobody who is there. A guess.
+const COMING: u32 = 8;
 
 /// After so many flags of a bulk answer others have their turn.
 const AT_ONCE: usize = 8;
@@ -103,6 +106,11 @@ impl Door {
         B: Body<Data = Bytes> + Unpin,
     {
         let settings = &self.settings.ofrep;
+        let coming =
+            self.tenancy.receive_flag_request(proved.snapshot.id(), settings.concurrency.saturating_mul(COMING));
+        let coming = coming.ok_or_else(Problem::too_many_flag_requests)?;
+        let said = read(body).await?;
+        drop(coming);
         // Before it is counted: those who wait here are no work.
         let snapshot = match query(parts, "flagConfigEtag").as_deref().and_then(Position::parse) {
             Some(announced) => self.caught_up(&proved.snapshot, &announced).await?,
@@ -111,7 +119,8 @@ impl Door {
         let (tenant, flags) = (snapshot.id(), &snapshot.flags);
         let counted = self.tenancy.ask_flags(tenant, settings.concurrency);
         let _counted = counted.ok_or_else(Problem::too_many_flag_requests)?;
-        let context = read(tenant, body).await?;
+        let context = EvaluationContext::of_client(tenant, said, unix_seconds());
+        let context = context.map_err(|error| Refused::context(error.to_string()))?;
         if let Wanted::One(key) = wanted {
             let found = flags.evaluate(key, &context).ok_or(Refused::FlagNotFound)?;
             if let Some(error) = &found.error {
@@ -121,7 +130,8 @@ impl Door {
         }
         let stamp = flags.stamp(tenant, &context);
         let ticket = settings.ticket(proved, context.unix_seconds());
-        let tag = tag(&stamp, &ticket);
+        let is_stale = self.tenancy.seconds_behind().is_some();
+        let tag = tag(&stamp, &ticket, is_stale);
         let mut response = if is_known(&parts.headers, &tag) {
             wire::not_modified()
         } else {
@@ -131,7 +141,7 @@ impl Door {
             // A client that is sent where it is refused would come again and again.
             let has_streams = settings.event_streams > 0;
             let address = has_streams.then(|| settings.stream_address(prefix, &ticket, &position));
-            all(flags, &context, address.as_deref(), self.tenancy.seconds_behind().is_some()).await
+            all(flags, &context, address.as_deref(), is_stale).await
         };
         let tag = HeaderValue::try_from(tag).map_err(|_| Refused::Problem(Problem::internal()))?;
         response.headers_mut().insert(header::ETAG, tag);
@@ -183,10 +193,12 @@ async fn all(
     wire::all(&found, flags.definitions().metadata(), stream, is_stale)
 }
 
-/// The `ETag` of an answer: of the flags, and of the ticket in it. What the client has to be told anew is not only other
-/// flags: with a ticket that is over it could open no stream, and OpenFeature's provider for pages takes no other out of a 304: it would try for ever.
-fn tag(stamp: &str, ticket: &Ticket) -> String {
-    format!("\"{stamp}-{:x}-{}\"", ticket.expires, ticket.key.as_deref().unwrap_or_default())
+/// The `ETag` of an answer: of the flags, of the ticket in it, and of whether it says that it may be behind. What the client
+/// has to be told anew is not only other flags: with a ticket that is over it could open no stream, and OpenFeature's provider
+/// for pages takes no other out of a 304: it would try for ever.
+fn tag(stamp: &str, ticket: &Ticket, is_stale: bool) -> String {
+    let stale = if is_stale { "-stale" } else { "" };
+    format!("\"{stamp}-{:x}-{}{stale}\"", ticket.expires, ticket.key.as_deref().unwrap_or_default())
 }
 
 /// Whether the client has this answer already (RFC 9110, section 13.1.2).
@@ -199,7 +211,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// Reads `{"context": {...}}`. Neither has to be there: a client that says nothing gets what holds for nobody in
 /// particular.
-async fn read<B>(tenant: &TenantId, body: B) -> Result<EvaluationContext, Refused>
+async fn read<B>(body: B) -> Result<Map<String, Value>, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -212,19 +224,17 @@ where
         Ok(Err(BodyRefused::Broken)) => return Err(Refused::parse("The request could not be read")),
         Err(_) => return Err(Refused::parse("The request did not come in time")),
     };
-    let said = if bytes.is_empty() {
-        Map::new()
-    } else {
-        let asked: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Refused::parse(format!("The request is no JSON: {error}")))?;
-        let Value::Object(mut asked) = asked else { return Err(Refused::context("The request must be an object")) };
-        match asked.remove("context") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(said)) => said,
-            Some(_) => return Err(Refused::context("`context` must be an object")),
-        }
-    };
-    EvaluationContext::of_client(tenant, said, unix_seconds()).map_err(|error| Refused::context(error.to_string()))
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    let asked: Value =
+        serde_json::from_slice(&bytes).map_err(|error| Refused::parse(format!("The request is no JSON: {error}")))?;
+    let Value::Object(mut asked) = asked else { return Err(Refused::context("The request must be an object")) };
+    match asked.remove("context") {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(said)) => Ok(said),
+        Some(_) => Err(Refused::context("`context` must be an object")),
+    }
 }
 
 #[cfg(test)]
@@ -234,8 +244,10 @@ mod tests {
     #[test]
     fn known_answers_are_found_in_lists() {
         let ticket = |key: Option<&str>, expires| {
-            tag("abc", &Ticket { tenant: "acme".parse().unwrap(), key: key.map(str::to_owned), expires })
+            tag("abc", &Ticket { tenant: "acme".parse().unwrap(), key: key.map(str::to_owned), expires }, false)
         };
+        let stale = Ticket { tenant: "acme".parse().unwrap(), key: Some("k1".to_owned()), expires: 9_000 };
+        let stale = tag("abc", &stale, true);
         let tag = ticket(Some("k1"), 9_000);
         assert_eq!(tag, "\"abc-2328-k1\"");
         let is_known = |sent: &str| {
@@ -247,5 +259,6 @@ mod tests {
         assert!(!is_known("\"abd-2328-k1\"") && !is_known("abc-2328-k1") && !is_known(""));
         assert!(!is_known(&ticket(Some("k2"), 9_000)) && !is_known(&ticket(None, 9_000)), "of another key's ticket");
         assert!(!is_known(&ticket(Some("k1"), 8_550)), "of a ticket that is nearly over");
+        assert!(!is_known(&stale), "of a host that was behind");
     }
 }
