@@ -1,6 +1,7 @@
 //! Keys by which programs prove a tenant. The text names the tenant and the key, so that nobody has to look through all
 //! tenants, and ends with the secret: `tenon_` and the tenant's id as base64url, `.`, the key's id, `.`, 256 random bits as
-//! base64url. Only the secret's SHA-256 is kept: of so many random bits nothing can be guessed from it.
+//! base64url. Only a SHA-256 over all of it is kept: of so many random bits nothing can be guessed from it, and a tenant's
+//! document that somebody copies to another id makes no key of the one tenant a key of the other.
 
 use std::fmt::{self, Write};
 
@@ -33,7 +34,8 @@ pub const KEY_SCOPES: &[&str] = &[FLAGS_READ];
 pub struct PresentedKey {
     tenant: TenantId,
     id: String,
-    hash: KeyHash,
+    /// As keys are kept, and as they were kept before that was bound to tenant and id.
+    hashes: [KeyHash; 2],
 }
 
 /// A new key.
@@ -67,7 +69,8 @@ impl PresentedKey {
         }
         let tenant = String::from_utf8(URL_SAFE_NO_PAD.decode(tenant).ok()?).ok()?.parse().ok()?;
         let secret: [u8; 32] = URL_SAFE_NO_PAD.decode(secret).ok()?.try_into().ok()?;
-        Some(Self { tenant, id: id.to_owned(), hash: KeyHash(Sha256::digest(secret).into()) })
+        let hashes = [hash(&tenant, id, &secret), KeyHash(Sha256::digest(secret).into())];
+        Some(Self { tenant, id: id.to_owned(), hashes })
     }
 
     /// The key that a request presents, in `X-API-Key` or as bearer token; `None` where it presents none, or a token of
@@ -103,7 +106,8 @@ impl PresentedKey {
     pub fn verify<'keys>(&self, keys: &'keys [ApiKey], now: Timestamp) -> Result<&'keys ApiKey, IdentityError> {
         let found =
             keys.iter().find(|key| key.id == self.id).ok_or(IdentityError::ApiKey("is unknown, or was revoked"))?;
-        if !bool::from(found.hash.0.ct_eq(&self.hash.0)) {
+        let [now_kept, once_kept] = self.hashes.each_ref().map(|hash| found.hash.0.ct_eq(&hash.0));
+        if !bool::from(now_kept | once_kept) {
             return Err(IdentityError::ApiKey("has a wrong secret"));
         }
         if is_over(found, now) {
@@ -111,6 +115,12 @@ impl PresentedKey {
         }
         Ok(found)
     }
+}
+
+/// What is kept of a key. The two ways of hashing can't meet: a secret alone is shorter than this.
+fn hash(tenant: &TenantId, id: &str, secret: &[u8; 32]) -> KeyHash {
+    let hash = Sha256::new_with_prefix("tenon key 2\n").chain_update(tenant.as_str()).chain_update("\n");
+    KeyHash(hash.chain_update(id).chain_update("\n").chain_update(secret).finalize().into())
 }
 
 /// Whether a key's time is over.
@@ -132,13 +142,14 @@ impl NewKey {
             let _ = write!(text, "{byte:02x}");
             text
         });
+        let hash = hash(tenant, &id, &secret);
         let (tenant, shown) = (URL_SAFE_NO_PAD.encode(tenant.as_str()), URL_SAFE_NO_PAD.encode(secret));
         let text = format!("{PREFIX}{tenant}.{id}.{shown}");
         let KeyWish { name, scopes, expires_at, created_by } = wish;
         let stored = ApiKey {
             id,
             name,
-            hash: KeyHash(Sha256::digest(secret).into()),
+            hash,
             scopes,
             created_at: Some(now),
             created_by: Some(created_by),
@@ -190,6 +201,22 @@ mod tests {
             let secret = one.text.rsplit('.').next().unwrap();
             assert!(!format!("{one:?}{presented:?}").contains(secret));
         }
+    }
+
+    #[test]
+    fn a_key_is_one_of_its_tenant_only_and_older_ones_still_are() {
+        let key = made("acme", None);
+        let [_, id, secret] = *key.text.split('.').collect::<Vec<_>>() else { panic!("{}", key.text) };
+        let wrong = Err(IdentityError::ApiKey("has a wrong secret"));
+        // The tenant's document stands under another id, or the key under another one of its own.
+        let copied = format!("tenon_{}.{id}.{secret}", URL_SAFE_NO_PAD.encode("other"));
+        assert_eq!(PresentedKey::parse(&copied).unwrap().verify(std::slice::from_ref(&key.stored), at(0)), wrong);
+        let renamed = [ApiKey { id: "0".repeat(16), ..key.stored.clone() }];
+        let text = key.text.replacen(id, &"0".repeat(16), 1);
+        assert_eq!(PresentedKey::parse(&text).unwrap().verify(&renamed, at(0)), wrong);
+        let secret: [u8; 32] = URL_SAFE_NO_PAD.decode(secret).unwrap().try_into().unwrap();
+        let old = [ApiKey { hash: KeyHash(Sha256::digest(secret).into()), ..key.stored.clone() }];
+        assert_eq!(PresentedKey::parse(&key.text).unwrap().verify(&old, at(0)), Ok(&old[0]));
     }
 
     #[test]

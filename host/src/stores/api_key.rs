@@ -27,7 +27,7 @@ pub struct ApiKey {
     pub unknown: Map<String, Value>,
 }
 
-/// SHA-256 of a key's secret. In a document it is 64 hexadecimal digits in lower case; `Debug` does not show it.
+/// SHA-256 by which a key is known. In a document it is 64 hexadecimal digits in lower case; `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash(pub [u8; 32]);
 
