@@ -368,6 +368,7 @@ impl<'file> RuleBook<'file> {
             let part = findings.element(index, |inside| match item {
                 Value::Array(bucket) => self.bucket(bucket, seat.deeper(), &mut sum, &mut computed, inside),
                 Value::String(_) | Value::Null if index == 0 => self.part(item, seat.deeper(), inside),
+                Value::Object(key) if index == 0 && is_text(key, seat) => self.part(item, seat.deeper(), inside),
                 // A bucket can't be computed as a whole: nobody would have looked at its weight.
                 Value::Object(_) if index == 0 => {
                     let part = self.part(item, seat.deeper(), inside);
@@ -446,6 +447,13 @@ impl<'file> RuleBook<'file> {
         part.value = json!([part.value, weight.value]);
         part
     }
+}
+
+/// Whether a rule comes to a text or to nothing, whatever a client says.
+fn is_text(rule: &Map<String, Value>, seat: Seat) -> bool {
+    let path = rule.get("var").and_then(Value::as_str);
+    let is_known = path.is_some_and(|path| ["targetingKey", "tenantId", "$flagd.flagKey"].contains(&path));
+    rule.contains_key("cat") || (is_known && !seat.inside)
 }
 
 /// How often the body of a `reduce` reads more than the element.

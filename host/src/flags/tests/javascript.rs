@@ -89,6 +89,22 @@ fn what_is_not_there_is_equal_to_nothing_else() {
     assert_eq!(comes_to(json!({ "!=": [{ "var": "beta" }, false] }), json!({})), "true");
     assert_eq!(comes_to(json!({ "==": [{ "var": "plan" }, null] }), json!({})), "true");
     assert_eq!(comes_to(json!({ "==": [{ "var": "plan" }] }), json!({ "plan": 0 })), "false");
+    // Elements of lists as well.
+    for (member, expected, is_found) in [
+        ("plan", json!(null), "true"),
+        ("plan", json!(0), "false"),
+        ("name", json!("ann"), "true"),
+        ("age", json!("7"), "true"),
+    ] {
+        for operator in ["some", "all"] {
+            let rule = json!({ operator: [{ "var": "list" }, { "==": [{ "var": member }, expected] }] });
+            assert_eq!(
+                comes_to(rule, json!({ "list": [{ "name": "ann", "age": 7 }] })),
+                is_found,
+                "{member} {expected}"
+            );
+        }
+    }
 }
 
 #[test]
