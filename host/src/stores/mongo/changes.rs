@@ -21,7 +21,7 @@ use super::{
     MongoStore, StoreError, definitions,
     failure::{away, closed},
     marks,
-    schema::{COUNTERS, DEFINITIONS, DELIVERIES, MARKS, Name, TENANTS},
+    schema::{self, COUNTERS, DEFINITIONS, DELIVERIES, MARKS, NAMES, Name, TENANTS},
     server::{Link, Server},
     tenants,
 };
@@ -101,12 +101,17 @@ async fn follow(
     let watched: Vec<&str> = [TENANTS, DEFINITIONS, MARKS, DELIVERIES].map(Name::as_str).into();
     let wanted = doc! { "$match": { "$or": [
         { "ns.coll": { "$in": watched } },
+        { "ns.coll": { "$in": NAMES.as_slice() }, "operationType": { "$in": ["drop", "rename"] } },
         { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
     ] } };
     let database = client.database(&link.database);
     let stream = database.watch().pipeline([wanted]).max_await_time(QUIET).resume_after(place.clone()).await;
     let mut stream = stream.map_err(|problem| forget_if_refused(problem, place))?;
     if place.is_none() {
+        // A collection that was dropped comes back without an index, with whoever writes next.
+        if let Err(problem) = schema::make_indexes(server).await {
+            tracing::error!(error = &problem as &dyn std::error::Error, "the database may lack an index");
+        }
         listener(StoreChange::Everything);
     }
     loop {
