@@ -25,6 +25,22 @@ pub(super) struct Entry {
     pub(super) unique: bool,
 }
 
+/// The most bytes that a document's body can have. MongoDB holds 16 MiB at most, with the entries and around them; what one
+/// store takes, the other has to, so that all can move.
+pub(super) const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// The entries of a document that is to be stored.
+///
+/// # Errors
+///
+/// As [`entries`], and [`StoreError::TooLarge`].
+pub(super) fn entries_of_new(body: &[u8], fields: &ModelFields) -> Result<Vec<Entry>, StoreError> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(StoreError::TooLarge { bytes: body.len(), limit: MAX_BODY_BYTES });
+    }
+    entries(body, fields)
+}
+
 /// The entries of a document, by field. Fields that are missing, null, arrays or objects have none. Of a key that
 /// stands there twice, the last counts, as for most readers of JSON.
 ///

@@ -98,6 +98,17 @@ pub enum StoreError {
         /// How many there may be.
         limit: usize,
     },
+    /// A document has a body that is too large to be stored.
+    #[error("a document has at most {limit} bytes, this one has {bytes}")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The database refuses what was to be written, and will refuse it again.
+    #[error("the database can't hold this: {0}")]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// A foreign program wrote something into a tenant's document that can't be understood.
     #[error(transparent)]
     Tenant(#[from] TenantDocumentError),
@@ -137,7 +148,7 @@ fn is_document_id(id: &str) -> bool {
 ///
 /// Document ids are 1 to 256 bytes of text without NUL. [`Store::insert`] refuses others with
 /// [`StoreError::DocumentId`]; all other operations find no such document. A text in a searchable field has at most
-/// 4096 bytes, else [`StoreError::ValueTooLong`].
+/// 4096 bytes, else [`StoreError::ValueTooLong`]; a document's body at most 8 MiB, else [`StoreError::TooLarge`].
 pub trait Store: Deliveries + FlagSets + Marks {
     /// A tenant by id; `None` where it does not exist or was deleted.
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>>;

@@ -100,6 +100,24 @@ pub(super) async fn large_bodies_are_kept(store: Arc<dyn Store>) {
     super::check(&*store, &fields, serde_json::json!({ "equal": [["name", "end"]] }), &["large"]).await;
 }
 
+pub(super) async fn larger_ones_are_refused(store: Arc<dyn Store>) {
+    const MOST: usize = 8 << 20;
+    let body = |bytes: usize| format!("{{\"text\":\"{}\"}}", "x".repeat(bytes - 11)).into_bytes();
+    let none = fields("", "");
+    assert_eq!(store.insert(&people(), &none, "1", body(MOST)).await.unwrap(), 1);
+    let refused = [
+        store.insert(&people(), &none, "2", body(MOST + 1)).await,
+        store.put(&people(), &none, "1", body(MOST + 1), 1).await,
+    ];
+    for refused in refused {
+        assert!(
+            matches!(refused, Err(StoreError::TooLarge { bytes, limit: MOST }) if bytes == MOST + 1),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(store.get(&people(), "2").await.unwrap(), None);
+}
+
 pub(super) async fn answers(store: Arc<dyn Store>) {
     store.ping().await.unwrap();
 }

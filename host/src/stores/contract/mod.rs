@@ -49,7 +49,7 @@ list! {
         deleted_only_without_documents purged_with_documents_of_no_one_else paged_in_bytewise_order
         revisions_are_told_together;
     documents: inserted_replaced_deleted refused_by_revision_or_absence kept_byte_for_byte only_objects_are_stored
-        ids_have_limits collections_do_not_mix large_bodies_are_kept answers;
+        ids_have_limits collections_do_not_mix large_bodies_are_kept larger_ones_are_refused answers;
     unique: kept_on_insert kept_on_put freed_by_delete_and_change not_for_missing_null_or_lists by_value_and_type
         within_one_collection refused_writes_change_nothing long_texts_are_refused;
     find: everything_by_id by_equalities by_range by_prefix by_order_and_direction by_equality_range_and_order

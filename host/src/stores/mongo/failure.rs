@@ -5,11 +5,27 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use super::StoreError;
 
 /// A value that no other document may have.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
+
+/// What the server says of what it will refuse each time: an object is too large, a document is too large after its
+/// update, it is not as whoever keeps the database wants it to be.
+const FOR_EVER: [i32; 3] = [10_334, 17_419, 121];
 
 impl From<Error> for StoreError {
     fn from(problem: Error) -> Self {
-        Self::Unavailable(Box::new(problem))
+        let is_for_ever = matches!(&*problem.kind, ErrorKind::InvalidArgument { .. })
+            || codes(&problem).iter().any(|code| FOR_EVER.contains(code));
+        if is_for_ever { Self::Refused(Box::new(problem)) } else { Self::Unavailable(Box::new(problem)) }
+    }
+}
+
+/// What the server says was wrong, by whichever command.
+fn codes(problem: &Error) -> Vec<i32> {
+    match &*problem.kind {
+        ErrorKind::Command(error) => vec![error.code],
+        ErrorKind::Write(WriteFailure::WriteError(error)) => vec![error.code],
+        ErrorKind::InsertMany(error) => error.write_errors.iter().flatten().map(|error| error.code).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -36,14 +52,7 @@ pub(super) fn unfit(what: impl std::fmt::Display) -> StoreError {
 
 /// Whether a write was refused because of a unique index, by whichever command.
 pub(super) fn is_duplicate(problem: &StoreError) -> bool {
-    match driver_error(problem).map(|error| &*error.kind) {
-        Some(ErrorKind::Command(error)) => error.code == DUPLICATE_KEY,
-        Some(ErrorKind::Write(WriteFailure::WriteError(error))) => error.code == DUPLICATE_KEY,
-        Some(ErrorKind::InsertMany(error)) => {
-            error.write_errors.iter().flatten().any(|error| error.code == DUPLICATE_KEY)
-        }
-        _ => false,
-    }
+    driver_error(problem).is_some_and(|error| codes(error).contains(&DUPLICATE_KEY))
 }
 
 /// Whether the driver says this of an error.

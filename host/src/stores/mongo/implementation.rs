@@ -18,7 +18,7 @@ use crate::{
         DocumentWrite, Find, FlagSets, Imported, Mark, Marks, ModelFields, MovedDelivery, Moving, NewEvent, Record,
         Setback, Store, StoreError, StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument,
         TenantPage,
-        entries::{entries, normal},
+        entries::{entries_of_new, normal},
         is_document_id,
         question::Question,
     },
@@ -149,9 +149,9 @@ impl Store for MongoStore {
     }
 }
 
-/// A draft whose body is an object with values that can be searched for.
+/// A draft whose body is an object, not too large, with values that can be searched for.
 fn checked(at: &CollectionKey, fields: &ModelFields, id: &str, body: Vec<u8>) -> Result<Draft, StoreError> {
-    entries(&body, fields)?;
+    entries_of_new(&body, fields)?;
     Ok(Draft::new(at, fields, id, body))
 }
 
@@ -221,7 +221,7 @@ impl Deliveries for MongoStore {
         if !is_document_id(id) {
             return at_once(Err(if is_new { StoreError::DocumentId } else { StoreError::Missing(id.clone()) }));
         }
-        if let Some(Err(problem)) = body.map(|body| entries(body, fields)) {
+        if let Some(Err(problem)) = body.map(|body| entries_of_new(body, fields)) {
             return at_once(Err(problem));
         }
         let (at, fields) = (at.clone(), fields.clone());

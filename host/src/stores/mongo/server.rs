@@ -50,7 +50,8 @@ impl Link {
         let database = database.ok_or_else(|| {
             StoreError::Unavailable("the URI names no database, as in `mongodb://localhost:27017/tenon`".into())
         })?;
-        let client = Client::with_options(options.clone())?;
+        let client = Client::with_options(options.clone());
+        let client = client.map_err(|problem| StoreError::Unavailable(Box::new(problem)))?;
         Ok(Self { settings, database, options, client, server: OnceCell::new() })
     }
 
@@ -103,7 +104,8 @@ pub(super) fn durable() -> WriteConcern {
 
 /// The driver's settings for a URI.
 async fn options(uri: &str, settings: MongoSettings) -> Result<ClientOptions, StoreError> {
-    let mut options = ClientOptions::parse(uri).await?;
+    let parsed = ClientOptions::parse(uri).await;
+    let mut options = parsed.map_err(|problem| StoreError::Unavailable(Box::new(problem)))?;
     // The driver's own is 30 seconds. A little less than the answer takes, so that it tells what the driver says.
     let selection = settings.answer_within.mul_f32(0.85);
     options.server_selection_timeout = Some(selection);

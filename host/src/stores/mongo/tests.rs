@@ -1,6 +1,7 @@
 //! The contract, against a real server. Each test has a database of its own, which goes when it ends.
 
 mod indexes;
+mod leftovers;
 
 use std::{sync::Arc, time::Duration};
 

@@ -34,7 +34,7 @@ use self::{
 use super::{
     Backlog, Claim, ClaimRequest, CollectionKey, DeadLetter, Deliveries, Delivery, DocumentPage, DocumentWrite, Find,
     FlagSets, Imported, Mark, Marks, ModelFields, MovedDelivery, Moving, NewEvent, Record, Setback, Store, StoreError,
-    StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries,
+    StoreFuture, StoredDefinitions, StoredDocument, TenantData, TenantDocument, TenantPage, entries::entries_of_new,
     is_document_id, question::Question,
 };
 use crate::names::{ModuleName, TenantId};
@@ -169,7 +169,7 @@ impl Store for SqliteStore {
                 return Err(StoreError::DocumentId);
             }
             // Here and not on the thread that writes: all writes share that one.
-            let entries = entries(&body, fields)?;
+            let entries = entries_of_new(&body, fields)?;
             let (at, fields, id) = (at.clone(), fields.clone(), id.to_owned());
             self.write(move |connection| documents::insert(connection, &at, &fields, &id, &body, entries)).await
         })
@@ -187,7 +187,7 @@ impl Store for SqliteStore {
             if !is_document_id(id) {
                 return Err(StoreError::Missing(id.to_owned()));
             }
-            let entries = entries(&body, fields)?;
+            let entries = entries_of_new(&body, fields)?;
             let (at, fields, id) = (at.clone(), fields.clone(), id.to_owned());
             self.write(move |connection| documents::put(connection, &at, &fields, &id, &body, entries, expected)).await
         })
@@ -302,7 +302,7 @@ impl Deliveries for SqliteStore {
         Box::pin(async move {
             let (id, entries) = match &write {
                 DocumentWrite::Insert { id, body } | DocumentWrite::Put { id, body, .. } => {
-                    (id, entries(body, fields)?)
+                    (id, entries_of_new(body, fields)?)
                 }
                 DocumentWrite::Delete { id, .. } => (id, Vec::new()),
             };
