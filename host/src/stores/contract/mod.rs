@@ -59,7 +59,7 @@ list! {
     paging: limits ties_are_neither_lost_nor_repeated inserts_between_pages_disturb_nothing
         cursors_belong_to_their_question every_question_pages_through_the_same;
     reindex: new_fields_can_be_searched dropped_fields_can_not violations_change_nothing new_unique_fields_hold
-        uniqueness_can_be_given_up nothing_to_do takeover_between_versions;
+        uniqueness_can_be_given_up nothing_to_do takeover_between_versions writers_go_on_meanwhile;
     deliveries: events_come_whole_and_in_order nothing_is_kept_without_a_subscriber a_failure_keeps_its_place
         the_dead_are_listed_retried_and_discarded no_more_wait_than_may wake_ups_have_one_time
         a_wake_up_set_while_it_is_handled_comes_again a_wake_up_that_is_taken_back_while_it_is_handled_is_over

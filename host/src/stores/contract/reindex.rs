@@ -104,3 +104,31 @@ pub(super) async fn takeover_between_versions(store: Arc<dyn Store>) {
     let refused = store.reindex(&people(), &early).await;
     assert!(matches!(refused, Err(StoreError::NotUnique { field }) if field == "c"));
 }
+
+pub(super) async fn writers_go_on_meanwhile(store: Arc<dyn Store>) {
+    const DOCUMENTS: usize = 600;
+    let (old, new) = (fields("", "a"), fields("b", "a"));
+    for number in 0..DOCUMENTS {
+        let body = json!({ "a": number % 3, "b": number }).to_string().into_bytes();
+        store.insert(&people(), &old, &format!("{number:03}"), body).await.unwrap();
+    }
+    let writing = {
+        let (store, old) = (Arc::clone(&store), old.clone());
+        tokio::spawn(async move {
+            for round in 1..20_usize {
+                let number = round * 30;
+                let body = json!({ "a": 9, "b": DOCUMENTS + number }).to_string().into_bytes();
+                store.put(&people(), &old, &format!("{number:03}"), body, 1).await.unwrap();
+            }
+        })
+    };
+    store.reindex(&people(), &new).await.unwrap();
+    writing.await.unwrap();
+    check(&*store, &new, json!({ "equal": [["b", DOCUMENTS + 30]] }), &["030"]).await;
+    check(&*store, &new, json!({ "equal": [["b", 30]] }), &[]).await;
+    check(&*store, &new, json!({ "equal": [["b", 31]] }), &["031"]).await;
+    let nines = super::walk(&*store, &new, question(json!({ "equal": [["a", 9]] })), 200).await;
+    assert_eq!(nines.len(), 19);
+    let taken = store.insert(&people(), &new, "new", br#"{"b":599}"#.to_vec()).await;
+    assert!(matches!(taken, Err(StoreError::NotUnique { field }) if field == "b"));
+}

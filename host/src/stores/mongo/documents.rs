@@ -101,7 +101,7 @@ pub(super) async fn insert(server: &Server, draft: &Draft) -> Result<u64, StoreE
 pub(super) async fn insert_as(server: &Server, draft: &Draft, revision: u64) -> Result<u64, StoreError> {
     for _ in 0..TRIES {
         match insert_with(server, None, draft, revision).await {
-            Ok(written) => return settle(server, draft, written).await,
+            Ok(written) => return Ok(settle(server, draft, written).await),
             Err(problem) => explain(server, draft, problem, WriteSort::Insert).await?,
         }
     }
@@ -112,7 +112,7 @@ pub(super) async fn insert_as(server: &Server, draft: &Draft, revision: u64) -> 
 pub(super) async fn put(server: &Server, draft: &Draft, expected: u64) -> Result<u64, StoreError> {
     for _ in 0..TRIES {
         match put_in(server, None, draft, expected).await {
-            Ok(written) => return settle(server, draft, written).await,
+            Ok(written) => return Ok(settle(server, draft, written).await),
             Err(problem) => explain(server, draft, problem, WriteSort::Put).await?,
         }
     }
@@ -223,8 +223,18 @@ pub(super) async fn explain(
 }
 
 /// Looks whether another host has begun to index the collection by other fields since a document's entries were made,
-/// and then gives it those, too. Where these are refused the document stays as it is, and the next reindex says why.
-pub(super) async fn settle(server: &Server, draft: &Draft, (revision, mut ready): Written) -> Result<u64, StoreError> {
+/// and then gives it those, too. Where these are refused the document stays as it is, and the next reindex says why. The
+/// document is written, so nothing that goes wrong here is told of it: a reindex finds what lacks entries.
+pub(super) async fn settle(server: &Server, draft: &Draft, written: Written) -> u64 {
+    let revision = written.0;
+    if let Err(problem) = try_to_settle(server, draft, written).await {
+        let error = &problem as &dyn std::error::Error;
+        tracing::warn!(document = draft.key(), error, "whether a document has all its entries is not known");
+    }
+    revision
+}
+
+async fn try_to_settle(server: &Server, draft: &Draft, (revision, mut ready): Written) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let indexed = indexed_or(server, None, &draft.collection, &draft.fields).await?;
         let Ok(wanted) = draft.with_entries(&indexed) else { break };
@@ -246,7 +256,30 @@ pub(super) async fn settle(server: &Server, draft: &Draft, (revision, mut ready)
         }
         ready = wanted;
     }
-    Ok(revision)
+    Ok(())
+}
+
+/// A collection's row.
+pub(super) struct Row {
+    /// By what it is indexed.
+    pub(super) fields: ModelFields,
+    /// What a reindex that has begun wants it to be indexed by, as [`key::by`] has it; it has not written yet.
+    pub(super) wish: Option<String>,
+}
+
+pub(super) async fn row(
+    server: &Server,
+    session: Option<&mut ClientSession>,
+    collection: &str,
+) -> Result<Option<Row>, StoreError> {
+    let found = server.collection(COLLECTIONS).find_one(doc! { "_id": collection });
+    let Some(found) = found.optional(session, |f, s| f.session(s)).await? else { return Ok(None) };
+    let names = |list: &str| -> Result<Vec<String>, StoreError> {
+        let items = found.get_array(list).map_err(unfit)?;
+        items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| unfit(list))).collect()
+    };
+    let fields = ModelFields { unique: names("unique")?, index: names("index")? };
+    Ok(Some(Row { fields, wish: found.get_str("wish").ok().map(str::to_owned) }))
 }
 
 /// By what a collection is indexed; `None` where it never had a document.
@@ -255,13 +288,7 @@ pub(super) async fn indexed(
     session: Option<&mut ClientSession>,
     collection: &str,
 ) -> Result<Option<ModelFields>, StoreError> {
-    let found = server.collection(COLLECTIONS).find_one(doc! { "_id": collection });
-    let Some(found) = found.optional(session, |f, s| f.session(s)).await? else { return Ok(None) };
-    let names = |list: &str| -> Result<Vec<String>, StoreError> {
-        let items = found.get_array(list).map_err(unfit)?;
-        items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| unfit(list))).collect()
-    };
-    Ok(Some(ModelFields { unique: names("unique")?, index: names("index")? }))
+    Ok(row(server, session, collection).await?.map(|row| row.fields))
 }
 
 /// As [`indexed`]; a collection that has no document yet is indexed by `fields` from now on.

@@ -283,7 +283,7 @@ async fn write_under(
             })
         });
         match written.await {
-            Ok(written) => return documents::settle(server, &draft, written).await,
+            Ok(written) => return Ok(documents::settle(server, &draft, written).await),
             Err(problem) => {
                 let sort = if sort.is_none() { WriteSort::Insert } else { WriteSort::Put };
                 documents::explain(server, &draft, problem, sort).await?;

@@ -1,13 +1,17 @@
 //! The store for several hosts: a MongoDB database, which may be one that another program already keeps tenants in.
 //!
 //! What a commit of the embedded store holds together is one write to one document here wherever that can be: a
-//! module's document carries its entries, a tenant leaves its tombstone where it was. What needs several documents (a
-//! tenant's purge, a collection's new entries, an event for several subscribers, all that happens under a claim) is a
+//! module's document carries its entries, a tenant leaves its tombstone where it was. What needs several documents (an
+//! event for several subscribers, a new tenant and what is cleared away for it, all that happens under a claim) is a
 //! transaction where the server is a replica set. On a standalone server, which knows no transactions, these writes come
-//! in an order that is safe to repeat, and a host that is killed between them leaves: an event for some of its
-//! subscribers only; a tenant without some of its documents, whose deletion goes on when it is asked for again; a
-//! collection that is indexed anew by the next [`Store::reindex`]. A claim is looked at before what is done under it,
-//! and may be lost in between. Such a server is for trying things out.
+//! in an order that is safe to repeat, and a host that is killed between them leaves an event for some of its
+//! subscribers only. A claim is looked at before what is done under it, and may be lost in between. Such a server is for
+//! trying things out.
+//!
+//! What may be more than a transaction can hold is in none: a deleted tenant's documents go behind its tombstone, a
+//! collection's entries are made anew while others write. A host that is killed meanwhile leaves documents of a tenant
+//! that is not there, which go when one of that id is made; a collection that is indexed by the next
+//! [`Store::reindex`](super::Store::reindex).
 //!
 //! Weaker than the embedded store on any server: as many publishers as are at it in the same moment may pass the limit
 //! of what may wait; a write that began before another host's reindex gets its new entries a moment later.

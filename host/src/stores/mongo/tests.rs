@@ -2,6 +2,7 @@
 
 mod indexes;
 mod leftovers;
+mod reindexing;
 
 use std::{sync::Arc, time::Duration};
 
