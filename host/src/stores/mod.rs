@@ -198,7 +198,8 @@ pub trait Store: Deliveries + FlagSets + Marks {
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage>;
 
     /// Stores a new tenant and returns it with the revision it was given; `document.revision` is ignored, all else
-    /// is kept as it is.
+    /// is kept as it is. What lies under its id is removed in the same commit: a handler that ended after a deletion may
+    /// have left it.
     /// Fails with [`StoreError::Exists`].
     fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>>;
 
@@ -207,7 +208,7 @@ pub trait Store: Deliveries + FlagSets + Marks {
     fn replace_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>>;
 
     /// Deletes a tenant of this revision. With documents left it fails with [`StoreError::HasData`], unless
-    /// `data` says to delete them in the same commit.
+    /// `data` says to delete them too: in the same commit, or right after it where they may be more than one can hold.
     fn delete_tenant<'a>(&'a self, id: &'a TenantId, revision: u64, data: TenantData) -> StoreFuture<'a, ()>;
 
     /// One document.

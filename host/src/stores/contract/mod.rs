@@ -47,7 +47,7 @@ macro_rules! list {
 list! {
     tenants: created_is_found_as_it_was replaced_by_revision_only deleted_by_revision_only revisions_outlive_a_tenant
         deleted_only_without_documents purged_with_documents_of_no_one_else paged_in_bytewise_order
-        revisions_are_told_together;
+        revisions_are_told_together begin_with_nothing;
     documents: inserted_replaced_deleted refused_by_revision_or_absence kept_byte_for_byte only_objects_are_stored
         ids_have_limits collections_do_not_mix large_bodies_are_kept larger_ones_are_refused answers;
     unique: kept_on_insert kept_on_put freed_by_delete_and_change not_for_missing_null_or_lists by_value_and_type

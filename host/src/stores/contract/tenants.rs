@@ -152,3 +152,27 @@ pub(super) async fn revisions_are_told_together(store: Arc<dyn Store>) {
     assert!(store.tenant_revisions(&[]).await.unwrap().is_empty());
     assert_eq!(store.tenant_nearby(&ids[1]).await.unwrap().unwrap().revision, 2);
 }
+
+/// A handler that ends after its tenant was deleted writes once more.
+pub(super) async fn begin_with_nothing(store: Arc<dyn Store>) {
+    let (id, module) = ("acme".parse().unwrap(), "tasks".parse().unwrap());
+    let (place, other) = (at("acme", "tasks", "Task"), at("acme2", "tasks", "Task"));
+    let (before, now) = (fields("number", ""), fields("", "name"));
+    for round in 1..4 {
+        let created = store.create_tenant(tenant("acme")).await.unwrap();
+        assert_eq!(store.get(&place, "late").await.unwrap(), None);
+        assert!(store.find(&place, &now, &super::question(serde_json::json!({}))).await.unwrap().documents.is_empty());
+        assert_eq!(store.backlog().await.unwrap().waiting, 0);
+        // What the collection was indexed by before is not known any more, either.
+        assert_eq!(store.insert(&place, &now, "1", br#"{"number":1,"name":"a"}"#.to_vec()).await.unwrap(), 1);
+        let by_name = super::question(serde_json::json!({ "equal": [["name", "a"]] }));
+        assert_eq!(super::ids(&store.find(&place, &now, &by_name).await.unwrap()), ["1"], "round {round}");
+        store.delete_tenant(&id, created.revision, TenantData::Purge).await.unwrap();
+        store.insert(&place, &before, "late", br#"{"number":1}"#.to_vec()).await.unwrap();
+        if round == 1 {
+            store.insert(&other, &before, "late", br#"{"number":1}"#.to_vec()).await.unwrap();
+        }
+        store.set_wake(&id, &module, "late", 5, None).await.unwrap();
+    }
+    assert!(store.get(&other, "late").await.unwrap().is_some(), "nobody else's go");
+}

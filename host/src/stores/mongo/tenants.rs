@@ -16,16 +16,19 @@ use super::{
     failure::is_duplicate,
     json::{OURS, from_tenant, stamp, to_json},
     key,
-    schema::{COLLECTIONS, DELIVERIES, DOCUMENTS, MARKS, REVISIONS, TENANTS},
+    schema::{COLLECTIONS, DELIVERIES, DOCUMENTS, MARKS, Name, REVISIONS, TENANTS},
     server::Server,
 };
 use crate::{
     names::TenantId,
-    stores::{TenantData, TenantDocument, TenantPage},
+    stores::{TenantData, TenantDocument, TenantPage, moving::HELD_UNTIL},
 };
 
 /// How often a write is tried again whose document somebody else has just changed. Each time somebody got on.
 const TRIES: usize = 50;
+
+/// How many documents of each collection are removed by one commit. A guess.
+const AT_ONCE: i64 = 500;
 
 /// One tenant.
 pub(super) async fn tenant(server: &Server, id: &TenantId) -> Result<Option<Arc<TenantDocument>>, StoreError> {
@@ -106,7 +109,7 @@ pub(super) async fn current(server: &Server, id: &TenantId) -> Result<Option<Cur
         let mut tenant = TenantDocument::from_json(to_json(&document))?;
         if is_ours(&document) {
             let revision = tenant.revision;
-            let is_deleted = document.get_document(OURS).is_ok_and(|ours| ours.get_bool("deleted").unwrap_or(false));
+            let is_deleted = is_deleted(&document);
             return Ok(Some(Current { document, revision, tenant: (!is_deleted).then(|| Arc::new(tenant)) }));
         }
         // Whatever revision it says it has: it may have been put back from a backup, or written without one.
@@ -128,16 +131,34 @@ pub(super) async fn current(server: &Server, id: &TenantId) -> Result<Option<Cur
     }
 }
 
-/// Stores a new tenant, over the tombstone of an older one where there is one.
-pub(super) async fn create(server: &Server, tenant: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
-    create_as(server, tenant, 1).await
+/// What becomes of what lies under the id of a new tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It goes: a handler that ended after a deletion has left it, or an import that was cut off.
+    Cleared,
+    /// It is the tenant's, and what is to be delivered is held back no longer.
+    Released,
 }
 
-/// As [`create`], with at least this revision.
+/// Stores a new tenant, over the tombstone of an older one where there is one.
+pub(super) async fn create(server: &Server, tenant: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
+    create_with(server, tenant, 1, Left::Cleared).await
+}
+
+/// Stores a tenant that was read elsewhere, whose documents are there already, with at least this revision.
 pub(super) async fn create_as(
+    server: &Server,
+    tenant: TenantDocument,
+    least: u64,
+) -> Result<Arc<TenantDocument>, StoreError> {
+    create_with(server, tenant, least, Left::Released).await
+}
+
+async fn create_with(
     server: &Server,
     mut tenant: TenantDocument,
     least: u64,
+    left: Left,
 ) -> Result<Arc<TenantDocument>, StoreError> {
     let id = tenant.id.clone();
     for _ in 0..TRIES {
@@ -147,13 +168,17 @@ pub(super) async fn create_as(
         }
         let last = found.as_ref().map_or(0, |found| found.revision).max(highest_revision(server, &id).await?);
         tenant.revision = least.max(last + 1);
-        let mut document = from_tenant(&tenant)?;
-        let is_written = match found {
-            Some(found) => replace_exactly(server, &found.document, &mut document).await?,
-            None => match server.collection(TENANTS).insert_one(&document).await.map_err(StoreError::from) {
-                Err(problem) if is_duplicate(&problem) => false,
-                outcome => outcome.map(|_| true)?,
-            },
+        let (before, document) = (found.map(|found| found.document), from_tenant(&tenant)?);
+        if left == Left::Cleared {
+            clear(server, &id).await?;
+        }
+        let birth = server.together(|server, session| {
+            let (before, document, id) = (before.clone(), document.clone(), id.clone());
+            Box::pin(async move { bear(&server, session, before, document, &id, left).await })
+        });
+        let is_written = match birth.await {
+            Err(problem) if is_duplicate(&problem) => false,
+            outcome => outcome?,
         };
         if is_written {
             remember(server, &id, tenant.revision).await?;
@@ -161,6 +186,121 @@ pub(super) async fn create_as(
         }
     }
     Err(contended(&id))
+}
+
+/// Whether a new tenant's document was written, over nothing or the tombstone that was read before; and what was left
+/// under its id is gone, or released.
+async fn bear(
+    server: &Server,
+    session: Option<&mut ClientSession>,
+    before: Option<Document>,
+    document: Document,
+    id: &TenantId,
+    left: Left,
+) -> Result<bool, StoreError> {
+    let (mut session, tenants) = (session, server.collection(TENANTS));
+    match before {
+        Some(before) => {
+            let write = tenants.replace_one(exactly(&before), document);
+            if write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?.matched_count == 0 {
+                return Ok(false);
+            }
+        }
+        None => {
+            let write = tenants.insert_one(document);
+            write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?;
+        }
+    }
+    match left {
+        Left::Released => release(server, session, id).await?,
+        // Where the tenant is visible already, what is there may be its own.
+        Left::Cleared if session.is_none() => {}
+        Left::Cleared => {
+            for (collection, filter) in all_of(id) {
+                let write = server.collection(collection).delete_many(filter);
+                write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Lets be delivered what an import has held back.
+pub(super) async fn release(
+    server: &Server,
+    session: Option<&mut ClientSession>,
+    id: &TenantId,
+) -> Result<(), StoreError> {
+    let held = doc! { "tenant": id.as_str(), "claimedUntil": HELD_UNTIL };
+    let write = server.collection(DELIVERIES).update_many(held, doc! { "$unset": { "claimedUntil": "" } });
+    write.optional(session, |w, s| w.session(s)).await?;
+    Ok(())
+}
+
+/// Removes what lies under the id of a tenant that is not there, so many at a time that no commit is too large. Nothing
+/// happens where it is there.
+pub(super) async fn clear(server: &Server, id: &TenantId) -> Result<(), StoreError> {
+    while lies_under(server, id).await? {
+        let some = server.together(|server, session| {
+            let id = id.clone();
+            Box::pin(async move { clear_some(&server, session, &id).await })
+        });
+        if !some.await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn lies_under(server: &Server, id: &TenantId) -> Result<bool, StoreError> {
+    for (collection, filter) in all_of(id) {
+        if server.collection(collection).find_one(filter).projection(doc! { "_id": 1 }).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the tenant is not there, as it was in the same moment in which what is removed was there.
+async fn clear_some(server: &Server, session: Option<&mut ClientSession>, id: &TenantId) -> Result<bool, StoreError> {
+    let mut session = session;
+    if is_there(server, session.as_deref_mut(), id).await? {
+        return Ok(false);
+    }
+    for (collection, filter) in all_of(id) {
+        let some = server.collection(collection).find(filter).projection(doc! { "_id": 1 }).limit(AT_ONCE);
+        let mut ids = Vec::new();
+        match session.as_deref_mut() {
+            None => {
+                let mut some = some.await?;
+                while let Some(mut found) = some.try_next().await? {
+                    ids.extend(found.remove("_id"));
+                }
+            }
+            Some(session) => {
+                let mut some = some.session(&mut *session).await?;
+                while let Some(mut found) = some.next(&mut *session).await.transpose()? {
+                    ids.extend(found.remove("_id"));
+                }
+            }
+        }
+        if !ids.is_empty() {
+            let write = server.collection(collection).delete_many(doc! { "_id": { "$in": ids } });
+            write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Whether there is a tenant, be it one whose document can't be understood.
+pub(super) async fn is_there(
+    server: &Server,
+    session: Option<&mut ClientSession>,
+    id: &TenantId,
+) -> Result<bool, StoreError> {
+    let found = server.collection(TENANTS).find_one(doc! { "tenantId": id.as_str() });
+    let found = found.optional(session, |f, s| f.session(s)).await?;
+    Ok(found.is_some_and(|document| !is_ours(&document) || !is_deleted(&document)))
 }
 
 /// Replaces a tenant of the document's revision.
@@ -187,7 +327,8 @@ pub(super) async fn expect(server: &Server, id: &TenantId, expected: u64) -> Res
     }
 }
 
-/// Deletes a tenant, with its documents or not at all where it has some.
+/// Deletes a tenant, with its documents or not at all where it has some. It is gone when its tombstone is there; what it
+/// has left goes after that, as much of it may be more than a commit can hold.
 pub(super) async fn delete(server: &Server, id: &TenantId, revision: u64, data: TenantData) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let found = expect(server, id, revision).await?;
@@ -196,7 +337,12 @@ pub(super) async fn delete(server: &Server, id: &TenantId, revision: u64, data: 
             Box::pin(async move { bury(&server, session, &document, &id, revision + 1, data).await })
         });
         if burial.await? {
-            return remember(server, id, revision + 1).await;
+            remember(server, id, revision + 1).await?;
+            if let Err(problem) = clear(server, id).await {
+                let error = &problem as &dyn std::error::Error;
+                tracing::error!(tenant = %id, error, "what a deleted tenant has left stays until one of its id is made");
+            }
+            return Ok(());
         }
     }
     Err(contended(id))
@@ -212,33 +358,18 @@ async fn bury(
     data: TenantData,
 ) -> Result<bool, StoreError> {
     let mut session = session;
-    let all = of_tenant(id);
     if data == TenantData::Refuse {
-        let count = server.collection(DOCUMENTS).count_documents(all.clone());
+        let count = server.collection(DOCUMENTS).count_documents(of_tenant(id));
         let documents = count.optional(session.as_deref_mut(), |c, s| c.session(s)).await?;
         if documents > 0 {
             return Err(StoreError::HasData { documents });
         }
     }
-    // What is cut off after this is taken up by whoever asks for the deletion again.
-    if !server.has_transactions && data == TenantData::Purge {
-        server.collection(DOCUMENTS).delete_many(all.clone()).await?;
-    }
     let mut tombstone = doc! { "tenantId": id.as_str(), "revision": whole(revision) };
     let stamp = stamp(&tombstone);
     tombstone.insert(OURS, doc! { "stamp": stamp, "deleted": true });
     let write = server.collection(TENANTS).replace_one(exactly(document), tombstone);
-    if write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?.matched_count == 0 {
-        return Ok(false);
-    }
-    let by_field = doc! { "tenant": id.as_str() };
-    for (collection, filter) in
-        [(DOCUMENTS, all.clone()), (COLLECTIONS, all), (DELIVERIES, by_field.clone()), (MARKS, by_field)]
-    {
-        let write = server.collection(collection).delete_many(filter);
-        write.optional(session.as_deref_mut(), |w, s| w.session(s)).await?;
-    }
-    Ok(true)
+    Ok(write.optional(session, |w, s| w.session(s)).await?.matched_count > 0)
 }
 
 /// Notes a revision that a tenant has had. After the write: a host that is killed in between leaves the one before,
@@ -266,6 +397,17 @@ pub(super) async fn highest_revision(server: &Server, id: &TenantId) -> Result<u
 fn of_tenant(id: &TenantId) -> Document {
     let all = key::of_tenant(id);
     doc! { "_id": { "$gte": all.as_str(), "$lt": key::end_of(&all) } }
+}
+
+/// Selects all that a tenant has besides its document.
+fn all_of(id: &TenantId) -> [(Name, Document); 4] {
+    let by_field = doc! { "tenant": id.as_str() };
+    [(DOCUMENTS, of_tenant(id)), (COLLECTIONS, of_tenant(id)), (DELIVERIES, by_field.clone()), (MARKS, by_field)]
+}
+
+/// Whether a document that is Tenon's is a tombstone.
+fn is_deleted(document: &Document) -> bool {
+    document.get_document(OURS).is_ok_and(|ours| ours.get_bool("deleted").unwrap_or(false))
 }
 
 /// Whether the last write was Tenon's.

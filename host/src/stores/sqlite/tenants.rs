@@ -56,13 +56,15 @@ pub(super) fn tenants(
     Ok(page)
 }
 
-/// Stores a new tenant, over the tombstone of an older one where there is one.
+/// Stores a new tenant, over the tombstone of an older one where there is one. What lies under its id goes: a handler that
+/// ended after a deletion has left it, or an import that was cut off.
 pub(super) fn create(connection: &Connection, mut document: TenantDocument) -> Result<Arc<TenantDocument>, StoreError> {
     let found = revision(connection, &document.id)?;
     if let Some((_, true)) = found {
         return Err(StoreError::Exists(document.id.to_string()));
     }
     document.revision = found.map_or(0, |(revision, _)| revision) + 1;
+    clear(connection, &document.id)?;
     write(connection, &document)?;
     Ok(Arc::new(document))
 }
@@ -94,6 +96,14 @@ pub(super) fn delete(
             return Err(StoreError::HasData { documents: documents.unsigned_abs() });
         }
     }
+    clear(connection, id)?;
+    let sql = "UPDATE tenants SET revision = revision + 1, document = NULL WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(tenant)?;
+    Ok(())
+}
+
+/// Removes all that a tenant has besides its document.
+pub(super) fn clear(connection: &Connection, id: &TenantId) -> Result<(), StoreError> {
     // The entries first: otherwise each document would look for its own.
     for sql in [
         "DELETE FROM entries WHERE tenant = ?1",
@@ -101,9 +111,8 @@ pub(super) fn delete(
         "DELETE FROM collections WHERE tenant = ?1",
         "DELETE FROM deliveries WHERE tenant = ?1",
         "DELETE FROM marks WHERE tenant = ?1",
-        "UPDATE tenants SET revision = revision + 1, document = NULL WHERE id = ?1",
     ] {
-        connection.prepare_cached(sql)?.execute(tenant)?;
+        connection.prepare_cached(sql)?.execute([id.as_str()])?;
     }
     Ok(())
 }
