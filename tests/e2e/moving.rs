@@ -117,7 +117,12 @@ fn what_is_cut_off_or_is_no_export_is_refused_and_shows_nothing() {
         assert_eq!(to.json(&["tenants", "list"])["tenants"], json!([]), "{why}");
         assert_eq!(to.tenon(&["definitions", "show"]).succeeds().stderr, "revision 0\n");
     }
-    // What the cut ones left is completed.
+    // What the cut ones left is cleared away. Of definitions that can't be read only they are left out.
+    let bad = all.replacen("\\\"state\\\": \\\"", "\\\"state\\\": \\\"NO", 1);
+    assert_ne!(bad, all);
+    let refused = imported(&to, &bad);
+    assert!(refused.code == 4 && refused.stderr.contains("not imported: flag definitions: "), "{refused:?}");
+    assert_eq!(to.tenon(&["definitions", "show"]).succeeds().stderr, "revision 0\n");
     imported(&to, &all).succeeds();
     assert_eq!(exported(&to), all);
     to.stop();

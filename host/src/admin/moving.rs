@@ -22,8 +22,9 @@ use super::{
     state::Shared,
 };
 use crate::{
+    flags::Definitions,
     problem::Problem,
-    stores::{Exporter, Importer, StoreChange},
+    stores::{Exporter, Importer, Record, StoreChange, StoredDefinitions},
 };
 
 /// The most bytes of one line. A document, escaped, and what is around it; a guess that is generous.
@@ -115,7 +116,10 @@ pub(super) async fn import(State(admin): State<Shared>, request: Request) -> Res
         while let Some(length) = rest[from..].iter().position(|byte| *byte == b'\n') {
             let end = from + length;
             if let Some(record) = reading.line(&rest[begin..end]).map_err(invalid)? {
-                importer.take(record).await?;
+                match unreadable_definitions(&record).await? {
+                    Some(why) => importer.refuse_definitions(why),
+                    None => importer.take(record).await?,
+                }
             }
             (begin, from) = (end + 1, end + 1);
         }
@@ -138,4 +142,14 @@ pub(super) async fn import(State(admin): State<Shared>, request: Request) -> Res
     );
     tracing::info!(written = report.written, there = report.there, refused = refused.len(), "an export was imported");
     Ok(Json(ImportAnswer { written: report.written, there: report.there, refused }))
+}
+
+/// Why definitions of flags can't be read; `None` of any other record.
+async fn unreadable_definitions(record: &Record) -> Result<Option<String>, Refusal> {
+    let Record::Definitions(StoredDefinitions { text, .. }) = record else { return Ok(None) };
+    let text = Arc::clone(text);
+    // Reading thousands of rules takes a while.
+    let reading = tokio::task::spawn_blocking(move || Definitions::parse(text.as_bytes()).err());
+    let errors = reading.await.map_err(|_| Problem::internal())?;
+    Ok(errors.map(|errors| errors.to_string()))
 }

@@ -1,7 +1,7 @@
 //! What a store holds, read as a whole and written elsewhere as it is: how everything moves from one store to another.
 //!
 //! A tenant that is there already is never written to. One that is not stays invisible, and what is to be delivered for it
-//! is held back, until its document comes, which is the last: what is cut off before is completed by the next import.
+//! is held back, until its document comes, which is the last: what is cut off before is cleared away by the next import.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,15 +9,19 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    CollectionKey, Delivered, Mark, ModelFields, Store, StoreError, StoreFuture, StoredDefinitions, StoredDocument,
-    TenantDocument,
+    CollectionKey, Delivered, MAX_VALUE_DEPTH, Mark, ModelFields, Store, StoreError, StoreFuture, StoredDefinitions,
+    StoredDocument, TenantDocument, depth, is_document_id,
 };
 use crate::names::{ModuleName, TenantId};
 
 /// How many records are read at a time.
 const PAGE: usize = 100;
+
+/// The most bytes that the bodies on a page have, but for its last one.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 
 /// Until when deliveries are held back, in place of a claim: the end of the year 9999, which stays a number that times can
 /// be reckoned with.
@@ -100,7 +104,7 @@ pub trait Moving: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'a, Vec<(CollectionKey, ModelFields)>>;
 
-    /// Documents of a collection after one, by id, at most `limit`.
+    /// Documents of a collection after one, by id, at most `limit`, and no more once their bodies have 4 MiB.
     fn documents<'a>(
         &'a self,
         at: &'a CollectionKey,
@@ -108,9 +112,14 @@ pub trait Moving: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'a, Vec<StoredDocument>>;
 
-    /// All deliveries after one, with their numbers, by which they are ordered, at most `limit`. What was taken back
+    /// All deliveries after one, with their numbers, by which they are ordered, at most `limit`, and so few that their
+    /// bodies have a bound, as for documents. What was taken back
     /// while it was handled is left out.
     fn deliveries(&self, after: i64, limit: usize) -> StoreFuture<'_, Vec<(i64, MovedDelivery)>>;
+
+    /// Makes ready for a tenant's records, and says whether the tenant is there. Where it is not, what lies under its id
+    /// is removed, which an import that was cut off has left; where it is, what such a one still holds back is released.
+    fn prepare<'a>(&'a self, tenant: &'a TenantId) -> StoreFuture<'a, bool>;
 
     /// Writes a record as it is, with its revision. Deliveries are held back until their tenant's document comes, and get
     /// new numbers. Over a tombstone a revision is at least the next one. Fails with [`StoreError::Exists`] where
@@ -201,6 +210,31 @@ impl Exporter {
     }
 }
 
+/// The highest revision that is taken: the last whole number that every reader of JSON tells from the next.
+const MAX_REVISION: u64 = 1 << 53;
+
+/// Why a record can't be of an export: no store would have taken it from anybody else.
+fn problem_of(record: &Record) -> Option<String> {
+    let revision = |revision: u64, least: u64| {
+        let is_one = (least..=MAX_REVISION).contains(&revision);
+        (!is_one).then(|| format!("revision {revision} is not between {least} and {MAX_REVISION}"))
+    };
+    match record {
+        Record::Document(_, document) if !is_document_id(&document.id) => Some(StoreError::DocumentId.to_string()),
+        Record::Document(at, document) => {
+            revision(document.revision, 1).map(|why| format!("document `{}` of {}: {why}", document.id, at.model))
+        }
+        Record::Definitions(found) => revision(found.revision, 1),
+        Record::Tenant(document) => {
+            let mut values = document.feature_flags.values().chain(document.settings.values());
+            let is_deep = values.any(|value| depth(value) > MAX_VALUE_DEPTH);
+            let deep = || format!("of a value more than {MAX_VALUE_DEPTH} arrays and objects are inside each other");
+            revision(document.revision, 0).or_else(|| is_deep.then(deep))
+        }
+        Record::Mark(_) | Record::Collection(..) | Record::Delivery(_) => None,
+    }
+}
+
 fn immovable() -> StoreError {
     StoreError::Unavailable("this store can't be read and written as a whole".into())
 }
@@ -218,8 +252,13 @@ pub struct ImportReport {
     pub definitions_refused: Option<String>,
 }
 
+/// Held by the import that is at work. One at a time in a process, whatever it writes to: another of the same tenants would
+/// clear away what this one has written.
+static AT_WORK: Mutex<()> = Mutex::const_new(());
+
 /// Writes records, in the order in which an [`Exporter`] reads them. What becomes visible with its record (tenants, marks,
-/// definitions) is kept until [`Importer::finish`].
+/// definitions) is kept until [`Importer::finish`]. What an import has left that was cut off is cleared away first. Where
+/// another one is at work in this process, the first record waits for its end.
 pub struct Importer {
     store: Arc<dyn Store>,
     report: ImportReport,
@@ -227,13 +266,15 @@ pub struct Importer {
     present: BTreeSet<TenantId>,
     looked_for: BTreeSet<TenantId>,
     last: Vec<Record>,
+    /// From the first record on.
+    at_work: Option<MutexGuard<'static, ()>>,
 }
 
 impl Importer {
     /// Nothing is written yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
         let report = ImportReport::default();
-        Self { store, report, present: BTreeSet::new(), looked_for: BTreeSet::new(), last: Vec::new() }
+        Self { store, report, present: BTreeSet::new(), looked_for: BTreeSet::new(), last: Vec::new(), at_work: None }
     }
 
     /// Takes a record.
@@ -242,6 +283,10 @@ impl Importer {
     ///
     /// [`StoreError::Unavailable`]; what is wrong with a tenant is in the report.
     pub async fn take(&mut self, record: Record) -> Result<(), StoreError> {
+        if let Some(problem) = problem_of(&record) {
+            self.refuse(record.tenant().cloned(), problem);
+            return Ok(());
+        }
         if matches!(record, Record::Definitions(_) | Record::Mark(_) | Record::Tenant(_)) {
             self.last.push(record);
             return Ok(());
@@ -272,19 +317,42 @@ impl Importer {
     /// As [`Importer::take`].
     pub async fn finish(mut self) -> Result<ImportReport, StoreError> {
         for record in std::mem::take(&mut self.last) {
-            match record.tenant() {
-                Some(tenant) if self.report.refused.contains_key(tenant) => {}
-                _ => self.write(record).await?,
+            if let Some(tenant) = record.tenant().cloned() {
+                if self.report.refused.contains_key(&tenant) {
+                    continue;
+                }
+                self.is_present(&tenant).await?;
             }
+            self.write(record).await?;
         }
         Ok(self.report)
     }
 
     async fn is_present(&mut self, tenant: &TenantId) -> Result<bool, StoreError> {
-        if self.looked_for.insert(tenant.clone()) && self.store.tenant(tenant).await?.is_some() {
-            self.present.insert(tenant.clone());
+        if self.at_work.is_none() {
+            self.at_work = Some(AT_WORK.lock().await);
+        }
+        if !self.looked_for.contains(tenant) {
+            let moving = self.store.moving().ok_or_else(immovable)?;
+            if moving.prepare(tenant).await? {
+                self.present.insert(tenant.clone());
+            }
+            self.looked_for.insert(tenant.clone());
         }
         Ok(self.present.contains(tenant))
+    }
+
+    /// Lists a tenant as refused, or the definitions where it is none's, for the first reason that there is.
+    fn refuse(&mut self, tenant: Option<TenantId>, why: String) {
+        match tenant {
+            Some(tenant) => drop(self.report.refused.entry(tenant).or_insert(why)),
+            None => self.report.definitions_refused = Some(why),
+        }
+    }
+
+    /// Leaves definitions out that somebody who can read them has refused.
+    pub fn refuse_definitions(&mut self, why: String) {
+        self.refuse(None, why);
     }
 
     async fn write(&mut self, record: Record) -> Result<(), StoreError> {
@@ -299,13 +367,18 @@ impl Importer {
                     StoreError::Exists(what) => format!("{what} is there already and differs"),
                     other => other.to_string(),
                 };
-                match tenant {
-                    Some(tenant) => drop(self.report.refused.insert(tenant, why)),
-                    None => self.report.definitions_refused = Some(why),
-                }
+                self.refuse(tenant, why);
             }
         }
         Ok(())
+    }
+}
+
+/// How many bytes the body has that is to be delivered.
+pub(super) fn body_bytes(what: &Delivered) -> usize {
+    match what {
+        Delivered::Event { body, .. } => body.len(),
+        Delivered::Wake { .. } => 0,
     }
 }
 

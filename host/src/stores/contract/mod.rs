@@ -68,9 +68,10 @@ list! {
         tenants_and_modules_do_not_mix they_go_with_their_tenant;
     definitions: are_kept_as_written are_replaced_by_revision_only go_on_after_they_were_taken_away
         do_not_go_with_a_tenant;
-    moving: everything_is_read_as_it_was_written again_is_harmless_and_a_cut_one_is_completed
-        times_that_are_kept_less_finely_make_no_difference
-        what_is_there_is_left_as_it_is;
+    moving: everything_is_read_as_it_was_written again_is_harmless_and_a_cut_one_is_begun_anew
+        times_that_are_kept_less_finely_make_no_difference what_is_there_is_left_as_it_is
+        what_a_cut_one_left_does_not_come_back what_a_cut_one_left_is_nobodys pages_have_a_bound
+        what_can_not_be_stored_is_listed what_no_store_would_have_taken_is_refused;
     marks: are_found_in_order_and_replaced are_cleared_for_one_or_for_all go_with_their_tenant;
     races: one_put_of_a_revision_wins one_insert_of_an_id_wins one_insert_of_a_unique_value_wins
         one_creation_of_a_tenant_wins one_write_of_definitions_wins a_dropped_write_is_whole_or_absent;

@@ -341,6 +341,11 @@ impl Moving for MongoStore {
         self.write_long(move |server: Server| async move { moving::waiting(&server, after, limit).await })
     }
 
+    fn prepare<'a>(&'a self, tenant: &'a TenantId) -> StoreFuture<'a, bool> {
+        let tenant = tenant.clone();
+        self.write_long(move |server: Server| async move { moving::prepare(&server, &tenant).await })
+    }
+
     fn import(&self, record: Record) -> StoreFuture<'_, Imported> {
         self.write_long(move |server: Server| async move { moving::import(&server, record).await })
     }

@@ -14,10 +14,11 @@ use super::{
     server::Server,
     tenants::{self, whole},
 };
+use crate::names::TenantId;
 use crate::stores::{
     CollectionKey, Delivered, ModelFields, StoredDefinitions, StoredDocument, TenantDocument,
-    entries::normal,
-    moving::{HELD_UNTIL, Imported, MovedDelivery, Record, Stands, is_same},
+    entries::{entries_of_new, normal},
+    moving::{HELD_UNTIL, Imported, MovedDelivery, PAGE_BYTES, Record, Stands, body_bytes, is_same},
 };
 
 pub(super) async fn collections(
@@ -48,8 +49,16 @@ pub(super) async fn page(
     let from = format!("{collection}{}", after.unwrap_or_default());
     let filter = doc! { "_id": { "$gt": from, "$lt": key::end_of(&collection) } };
     let found = server.collection(DOCUMENTS).find(filter).sort(doc! { "_id": 1 }).limit(at_most(limit));
-    let found: Vec<Document> = found.projection(doc! { "revision": 1, "body": 1 }).await?.try_collect().await?;
-    found.into_iter().map(|found| documents::read(&collection, found)).collect()
+    let mut found = found.projection(doc! { "revision": 1, "body": 1 }).await?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while bytes <= PAGE_BYTES
+        && let Some(document) = found.try_next().await?
+    {
+        let document = documents::read(&collection, document)?;
+        bytes += document.body.len();
+        page.push(document);
+    }
+    Ok(page)
 }
 
 pub(super) async fn waiting(
@@ -58,19 +67,22 @@ pub(super) async fn waiting(
     limit: usize,
 ) -> Result<Vec<(i64, MovedDelivery)>, StoreError> {
     let filter = doc! { "_id": { "$gt": after }, "again": { "$ne": TAKEN_BACK } };
-    let found = server.collection(DELIVERIES).find(filter).sort(doc! { "_id": 1 }).limit(at_most(limit));
-    let found: Vec<Document> = found.await?.try_collect().await?;
-    let moved = |found: &Document| {
-        let Kept { id, tenant, module, what, failures } = deliveries::read(found)?;
+    let mut found = server.collection(DELIVERIES).find(filter).sort(doc! { "_id": 1 }).limit(at_most(limit)).await?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while bytes <= PAGE_BYTES
+        && let Some(found) = found.try_next().await?
+    {
+        let Kept { id, tenant, module, what, failures } = deliveries::read(&found)?;
+        bytes += body_bytes(&what);
         let again = found.get_i64("again").ok();
         let stands = match found.get_i64("diedAt") {
             Ok(at) => Stands::Dead { at, error: found.get_str("error").unwrap_or_default().to_owned() },
             Err(_) => Stands::Waiting(again.or_else(|| found.get_i64("due").ok())),
         };
         let failures = if again.is_some() { 0 } else { failures };
-        Ok((id, MovedDelivery { tenant, module, what, failures, stands }))
-    };
-    found.iter().map(moved).collect()
+        page.push((id, MovedDelivery { tenant, module, what, failures, stands }));
+    }
+    Ok(page)
 }
 
 pub(super) async fn import(server: &Server, record: Record) -> Result<Imported, StoreError> {
@@ -111,6 +123,7 @@ async fn collection(server: &Server, at: &CollectionKey, fields: &ModelFields) -
 
 async fn put(server: &Server, at: &CollectionKey, new: &StoredDocument) -> Result<Imported, StoreError> {
     let fields = documents::indexed(server, None, &key::of_collection(at)).await?.unwrap_or_default();
+    entries_of_new(&new.body, &fields)?;
     let draft = Draft::new(at, &fields, &new.id, new.body.clone());
     match documents::insert_as(server, &draft, new.revision).await {
         Err(StoreError::Exists(_)) if documents::get(server, at, &new.id).await?.as_ref() == Some(new) => {
@@ -168,18 +181,24 @@ async fn deliver(server: &Server, new: &MovedDelivery) -> Result<Imported, Store
     Ok(Imported::Written)
 }
 
+/// See [`Moving::prepare`](crate::stores::Moving::prepare).
+pub(super) async fn prepare(server: &Server, id: &TenantId) -> Result<bool, StoreError> {
+    if tenants::is_there(server, None, id).await? {
+        tenants::release(server, None, id).await?;
+        return Ok(true);
+    }
+    tenants::clear(server, id).await?;
+    Ok(false)
+}
+
 async fn tenant(server: &Server, new: &TenantDocument) -> Result<Imported, StoreError> {
-    let outcome = match tenants::tenant(server, &new.id).await? {
-        Some(found) if is_same(&found, new) => Imported::There,
-        Some(_) => return Err(StoreError::Exists("the tenant".to_owned())),
-        None => {
-            tenants::create_as(server, new.clone(), new.revision).await?;
-            Imported::Written
-        }
+    let Some(found) = tenants::tenant(server, &new.id).await? else {
+        tenants::create_as(server, new.clone(), new.revision).await?;
+        return Ok(Imported::Written);
     };
-    let held = doc! { "tenant": new.id.as_str(), "claimedUntil": HELD_UNTIL };
-    server.collection(DELIVERIES).update_many(held, doc! { "$unset": { "claimedUntil": "" } }).await?;
-    Ok(outcome)
+    // Where it was created and the import was cut off before this.
+    tenants::release(server, None, &new.id).await?;
+    if is_same(&found, new) { Ok(Imported::There) } else { Err(StoreError::Exists("the tenant".to_owned())) }
 }
 
 fn at_most(limit: usize) -> i64 {

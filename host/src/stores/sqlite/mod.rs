@@ -384,6 +384,11 @@ impl Moving for SqliteStore {
         Box::pin(self.readers.read(move |connection| moving::waiting(connection, after, limit)))
     }
 
+    fn prepare<'a>(&'a self, tenant: &'a TenantId) -> StoreFuture<'a, bool> {
+        let tenant = tenant.clone();
+        Box::pin(self.write(move |connection| moving::prepare(connection, &tenant)))
+    }
+
     fn import(&self, record: Record) -> StoreFuture<'_, Imported> {
         Box::pin(self.write(move |connection| moving::import(connection, record)))
     }

@@ -7,14 +7,12 @@ use super::{
     documents::{self, Indexed},
     marks, revision_from, revision_to, tenants,
 };
+use crate::names::TenantId;
 use crate::stores::{
     CollectionKey, Delivered, ModelFields, StoredDefinitions, StoredDocument, TenantDocument,
-    entries::{entries, normal},
-    moving::{HELD_UNTIL, Imported, MovedDelivery, Record, Stands, is_same},
+    entries::{entries_of_new, normal},
+    moving::{HELD_UNTIL, Imported, MovedDelivery, PAGE_BYTES, Record, Stands, body_bytes, is_same},
 };
-
-/// The most bytes of a page of documents, but for its last one.
-const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) fn collections(
     connection: &Connection,
@@ -86,7 +84,8 @@ pub(super) fn waiting(
             row.get::<_, Option<String>>("error")?,
         ))
     })?;
-    rows.map(|row| {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in rows {
         let (kept, (due, again), dead_at, error) = row?;
         let deliveries::Kept { id, tenant, module, what, failures } = kept?;
         let stands = match dead_at {
@@ -95,9 +94,13 @@ pub(super) fn waiting(
         };
         // Set anew while it was handled: what was handled then is over.
         let failures = if again.is_some() { 0 } else { failures };
-        Ok((id, MovedDelivery { tenant, module, what, failures, stands }))
-    })
-    .collect()
+        bytes += body_bytes(&what);
+        page.push((id, MovedDelivery { tenant, module, what, failures, stands }));
+        if bytes > PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 pub(super) fn import(connection: &Connection, record: Record) -> Result<Imported, StoreError> {
@@ -140,7 +143,7 @@ fn put(connection: &Connection, at: &CollectionKey, new: &StoredDocument) -> Res
         return if found == *new { Ok(Imported::There) } else { Err(what()) };
     }
     let fields = documents::indexed(connection, at)?.map(|indexed| indexed.fields).unwrap_or_default();
-    let entries = entries(&new.body, &fields)?;
+    let entries = entries_of_new(&new.body, &fields)?;
     documents::insert(connection, at, &fields, &new.id, &new.body, entries)?;
     let sql = "UPDATE documents SET revision = ?5 WHERE tenant = ?1 AND module = ?2 AND model = ?3 AND id = ?4";
     let row = params![at.tenant.as_str(), at.module.as_str(), at.model, new.id, revision_to(new.revision)];
@@ -193,18 +196,34 @@ fn deliver(connection: &Connection, new: &MovedDelivery) -> Result<Imported, Sto
     Ok(Imported::Written)
 }
 
+/// See [`Moving::prepare`](crate::stores::Moving::prepare).
+pub(super) fn prepare(connection: &Connection, id: &TenantId) -> Result<bool, StoreError> {
+    let is_there = tenants::revision(connection, id)?.is_some_and(|(_, is_there)| is_there);
+    if is_there {
+        release(connection, id)?;
+    } else {
+        tenants::clear(connection, id)?;
+    }
+    Ok(is_there)
+}
+
 fn tenant(connection: &Connection, new: &TenantDocument) -> Result<Imported, StoreError> {
-    let outcome = match tenants::tenant(connection, &new.id)? {
-        Some(found) if is_same(&found, new) => Imported::There,
-        Some(_) => return Err(StoreError::Exists("the tenant".to_owned())),
+    match tenants::tenant(connection, &new.id)? {
+        Some(found) if is_same(&found, new) => Ok(Imported::There),
+        Some(_) => Err(StoreError::Exists("the tenant".to_owned())),
         None => {
             let tombstone = tenants::revision(connection, &new.id)?.map_or(0, |(revision, _)| revision);
             let revision = new.revision.max(tombstone + 1);
             tenants::write(connection, &TenantDocument { revision, ..new.clone() })?;
-            Imported::Written
+            release(connection, &new.id)?;
+            Ok(Imported::Written)
         }
-    };
+    }
+}
+
+/// Lets be delivered what an import has held back.
+fn release(connection: &Connection, id: &TenantId) -> Result<(), StoreError> {
     let sql = "UPDATE deliveries SET claimed_until = NULL WHERE tenant = ?1 AND claimed_until = ?2";
-    connection.prepare_cached(sql)?.execute(params![new.id.as_str(), HELD_UNTIL])?;
-    Ok(outcome)
+    connection.prepare_cached(sql)?.execute(params![id.as_str(), HELD_UNTIL])?;
+    Ok(())
 }

@@ -1,6 +1,37 @@
-//! What deletions leave behind that did not come to their end, and what can't be written at all.
+//! What imports and deletions leave behind that did not come to their end, and what can't be written at all.
 
 use super::*;
+use crate::stores::{Delivered, Importer, MovedDelivery, Moving, Record, Stands};
+
+fn held() -> Record {
+    let what = Delivered::Wake { key: "later".to_owned() };
+    let module = "tasks".parse().unwrap();
+    Record::Delivery(MovedDelivery { tenant: id("acme"), module, what, failures: 0, stands: Stands::Waiting(Some(5)) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_import_held_back_of_a_tenant_that_is_there_is_released_by_the_next() {
+    let Some(place) = Place::new("deliveries that are held back") else { return };
+    let store: Arc<MongoStore> = Arc::new(place.store());
+    let records = vec![held(), Record::Tenant(Arc::new(contract::tenant("acme")))];
+    for record in records.clone() {
+        store.import(record).await.unwrap();
+    }
+    // As a host leaves it that is killed behind the tenant, on a server without transactions; and then it is changed.
+    let foreign = place.foreign("moduleDeliveries").await;
+    let hold = doc! { "$set": { "claimedUntil": crate::stores::moving::HELD_UNTIL } };
+    foreign.update_many(doc! {}, hold).await.unwrap();
+    let tenant = store.tenant(&id("acme")).await.unwrap().unwrap();
+    let changed = TenantDocument { name: "Changed".to_owned(), ..TenantDocument::clone(&tenant) };
+    store.replace_tenant(changed).await.unwrap();
+    let mut importer = Importer::new(Arc::clone(&store) as Arc<dyn Store>);
+    for record in records {
+        importer.take(record).await.unwrap();
+    }
+    assert_eq!(importer.finish().await.unwrap().refused.len(), 1);
+    let request = crate::stores::ClaimRequest { now: 20, until: 30, limit: 9, per_tenant: 9 };
+    assert_eq!(store.claim_due(request).await.unwrap().len(), 1);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_with_many_documents_goes_whole() {
