@@ -353,3 +353,19 @@ pub(super) async fn they_go_with_their_tenant(store: Arc<dyn Store>) {
         if delivery.tenant.as_str() == "acme" { is_lost(finished) } else { finished.unwrap() }
     }
 }
+
+pub(super) async fn what_full_tenants_have_due_hides_nobody(store: Arc<dyn Store>) {
+    for (of, keys, at) in [("first", 7, NOW - 9), ("second", 5, NOW - 8), ("third", 2, NOW - 7), ("fourth", 1, NOW)] {
+        for key in 0..keys {
+            store.set_wake(&id(of), &module("sleeper"), &format!("{key}"), at + key, None).await.unwrap();
+        }
+    }
+    let tenants = |claimed: &[Delivery]| claimed.iter().map(|it| it.tenant.to_string()).collect::<Vec<_>>();
+    let claimed = claim_as(&store, NOW, NOW + 60, 2).await;
+    let mut found = tenants(&claimed);
+    found.sort_unstable();
+    assert_eq!(found, ["first", "first", "fourth", "second", "second", "third", "third"]);
+    store.finish(claimed.iter().find(|it| it.tenant.as_str() == "second").unwrap().claim).await.unwrap();
+    assert_eq!(tenants(&claim_as(&store, NOW, NOW + 60, 2).await), ["second"], "what is at work counts");
+    assert!(claim_as(&store, NOW, NOW + 60, 0).await.is_empty());
+}

@@ -65,7 +65,7 @@ list! {
         a_wake_up_set_while_it_is_handled_comes_again a_wake_up_that_is_taken_back_while_it_is_handled_is_over
         a_dead_wake_up_gives_way_to_a_new_one one_claimer_wins
         what_runs_out_is_taken_over_and_the_old_claim_is_good_for_nothing a_tenant_gets_its_share
-        tenants_and_modules_do_not_mix they_go_with_their_tenant;
+        what_full_tenants_have_due_hides_nobody tenants_and_modules_do_not_mix they_go_with_their_tenant;
     definitions: are_kept_as_written are_replaced_by_revision_only go_on_after_they_were_taken_away
         do_not_go_with_a_tenant;
     moving: everything_is_read_as_it_was_written again_is_harmless_and_a_cut_one_is_begun_anew

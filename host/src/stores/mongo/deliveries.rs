@@ -53,34 +53,46 @@ pub(super) async fn new_numbers(server: &Server, count: usize) -> Result<i64, St
 }
 
 pub(super) async fn claim_due(server: &Server, request: ClaimRequest) -> Result<Vec<Delivery>, StoreError> {
+    if request.per_tenant == 0 {
+        return Ok(Vec::new());
+    }
     let begun = Instant::now();
     events::mend(server).await?;
     end_abandoned(server, request.now).await?;
     let mut working = working(server, request.now).await?;
-    let filter = doc! {
-        "due": { "$lte": request.now },
-        "$or": [{ "claimedUntil": { "$exists": false } }, { "claimedUntil": { "$lte": request.now } }],
-    };
-    let fields = doc! { "tenant": 1, "fence": 1, "claimedUntil": 1 };
-    let mut due =
-        server.collection(DELIVERIES).find(filter).sort(doc! { "due": 1, "_id": 1 }).projection(fields).await?;
     let mut claimed = Vec::new();
-    while claimed.len() < request.limit && begun.elapsed() < server.claiming {
-        let Some(candidate) = due.try_next().await? else { break };
-        let of_tenant = working.entry(candidate.get_str("tenant").map_err(unfit)?.to_owned()).or_insert(0);
-        if *of_tenant >= request.per_tenant {
-            continue;
-        }
-        match claim_one(server, &candidate, request).await {
-            Ok(None) => {}
-            Ok(Some(delivery)) => {
-                *of_tenant += 1;
-                claimed.push(delivery);
-            }
+    // What a tenant has due that is at its limit may be much: the server leaves it out, for as long as it is.
+    'without_the_full: loop {
+        let full = working.iter().filter(|(_, count)| **count >= request.per_tenant).map(|(tenant, _)| tenant.as_str());
+        let filter = doc! {
+            "due": { "$lte": request.now },
+            "$or": [{ "claimedUntil": { "$exists": false } }, { "claimedUntil": { "$lte": request.now } }],
+            "tenant": { "$nin": full.collect::<Vec<_>>() },
+        };
+        let fields = doc! { "tenant": 1, "fence": 1, "claimedUntil": 1 };
+        let due = server.collection(DELIVERIES).find(filter).sort(doc! { "due": 1, "_id": 1 }).projection(fields);
+        let mut due = match due.await {
             // What was claimed already is better handled than left to run out.
             Err(_) if !claimed.is_empty() => break,
-            Err(problem) => return Err(problem),
+            due => due?,
+        };
+        while claimed.len() < request.limit && begun.elapsed() < server.claiming {
+            let Some(candidate) = due.try_next().await? else { break };
+            let of_tenant = working.entry(candidate.get_str("tenant").map_err(unfit)?.to_owned()).or_insert(0);
+            if *of_tenant >= request.per_tenant {
+                continue 'without_the_full;
+            }
+            match claim_one(server, &candidate, request).await {
+                Ok(None) => {}
+                Ok(Some(delivery)) => {
+                    *of_tenant += 1;
+                    claimed.push(delivery);
+                }
+                Err(_) if !claimed.is_empty() => break,
+                Err(problem) => return Err(problem),
+            }
         }
+        break;
     }
     Ok(claimed)
 }
