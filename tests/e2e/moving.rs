@@ -1,6 +1,9 @@
 //! Everything moves from one host's store to another's, once, twice, and not at all where the file is cut off.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
 
 use serde_json::json;
 
@@ -47,7 +50,18 @@ fn imported(host: &Host, file: &str) -> crate::harness::Ran {
 #[test]
 fn everything_is_the_same_in_the_other_store_and_a_second_time_too() {
     let (from, key) = filled();
+    // What is there under the name that it is written under first is not written to.
+    let folder = from.setup().folder().to_owned();
+    fs::write(folder.join("another"), "kept").unwrap();
+    symlink(folder.join("another"), folder.join("all.jsonl.part")).unwrap();
     from.tenon(&["export", "all.jsonl"]).succeeds();
+    assert_eq!(fs::read_to_string(folder.join("another")).unwrap(), "kept");
+    fs::write(folder.join("again.jsonl.part"), "readable by all").unwrap();
+    from.tenon(&["export", "again.jsonl"]).succeeds();
+    for file in ["all.jsonl", "again.jsonl"] {
+        let found = fs::symlink_metadata(folder.join(file)).unwrap();
+        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{file}");
+    }
     let all = fs::read_to_string(from.setup().folder().join("all.jsonl")).unwrap();
     assert_eq!(all, exported(&from));
     assert!(all.starts_with("{\"tenonExport\":{\"version\":1}}\n"), "{}", &all[..80]);

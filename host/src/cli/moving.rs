@@ -66,7 +66,12 @@ pub(super) fn export(host: &Client, what: &Export) -> Result<Output, Failure> {
         stdout.flush()?;
     } else {
         let part = PathBuf::from(format!("{}.part", what.file.display()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        // What is there may be another's, or a link: it would keep its mode, or lead elsewhere.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
         let written = host.download(path, |piece| {
             lines.pass(piece);
             file.write_all(piece)
