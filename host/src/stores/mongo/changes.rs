@@ -3,7 +3,11 @@
 //! A stream begins where the last one ended, so a server that is away for a while hides nothing. Where it can't, because
 //! the server has forgotten that place, or the database was dropped, [`StoreChange::Everything`] is told.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
@@ -69,7 +73,9 @@ impl MongoStore {
         let task = runtime.spawn(async move {
             let mut place = None;
             let mut seen = None;
+            let mut said = Said::default();
             loop {
+                let began = Instant::now();
                 let outcome = match link.server().await {
                     Ok(server) if server.has_transactions && by_stream => {
                         follow(&link, &server, &mut place, &listener).await
@@ -77,13 +83,42 @@ impl MongoStore {
                     Ok(server) => look_on(&link, &server, &mut seen, &listener).await,
                     Err(problem) => Err(problem),
                 };
+                if began.elapsed() > DEAF {
+                    // It went well for a while.
+                    said = Said::default();
+                }
                 if let Err(problem) = outcome {
-                    tracing::debug!(error = &problem as &dyn std::error::Error, "changes can't be told of for now");
+                    let error = problem.with_causes();
+                    if said.is_new(&error) {
+                        tracing::warn!(error, "changes can't be told of for now");
+                    } else {
+                        tracing::debug!(error, "changes can't be told of for now");
+                    }
                 }
                 sleep(PAUSE).await;
             }
         });
         Ok(Watching(task.abort_handle()))
+    }
+}
+
+/// The reasons that were told of, so that none is told of each time it keeps a try from going well.
+#[derive(Default)]
+struct Said(Vec<String>);
+
+impl Said {
+    /// How many are remembered: where each time brings another, the first are told of again.
+    const MOST: usize = 16;
+
+    fn is_new(&mut self, reason: &str) -> bool {
+        if self.0.iter().any(|said| said == reason) {
+            return false;
+        }
+        if self.0.len() == Self::MOST {
+            self.0.remove(0);
+        }
+        self.0.push(reason.to_owned());
+        true
     }
 }
 
@@ -267,5 +302,21 @@ fn compare(before: &Seen, now: &Seen, listener: &ChangeListener) {
     }
     if before.deliveries != now.deliveries {
         listener(StoreChange::Deliveries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_of_once() {
+        let mut said = Said::default();
+        assert!(said.is_new("refused") && said.is_new("silent"));
+        assert!(!said.is_new("refused") && !said.is_new("silent"));
+        for number in 0..Said::MOST {
+            assert!(said.is_new(&number.to_string()));
+        }
+        assert!(said.is_new("refused"), "long ago");
     }
 }

@@ -64,7 +64,10 @@ fn whole_number(value: &Bson) -> Option<u64> {
 pub(super) async fn tenants(server: &Server, after: Option<&TenantId>, limit: usize) -> Result<TenantPage, StoreError> {
     // Only texts are above a text; no id is empty.
     let filter = doc! { "tenantId": { "$gt": after.map_or("", TenantId::as_str) }, DELETED: { "$ne": true } };
-    let mut found = server.collection(TENANTS).find(filter).sort(doc! { "tenantId": 1 }).await?;
+    // One more than asked for, which says that there are more; and not a batch of hundreds for a page of ten.
+    let batch = u32::try_from(limit.saturating_add(1)).unwrap_or(u32::MAX);
+    let all = server.collection(TENANTS).find(filter).sort(doc! { "tenantId": 1 });
+    let mut found = all.batch_size(batch).await?;
     let mut page = TenantPage::default();
     while let Some(document) = found.try_next().await? {
         let tenant = match TenantDocument::from_json(to_json(&document)) {

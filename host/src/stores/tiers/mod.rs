@@ -38,6 +38,8 @@ struct Inner {
     reach: Arc<Reach>,
     /// Somebody could not reach the truth: it is looked at now.
     doubt: Notify,
+    /// The truth went away: who waits for its answer need not any more.
+    lost: Notify,
     listener: Mutex<Option<ChangeListener>>,
     counters: Counters,
     /// Where what nobody waits for is done.
@@ -48,6 +50,11 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[error("the store could not be reached when it was last tried")]
 struct Away;
+
+/// The truth went away before it had answered. What it was to do may still be done.
+#[derive(Debug, thiserror::Error)]
+#[error("the store went away before it had answered")]
+struct Lost;
 
 impl Tiered {
     /// Puts a cache and a copy on the disk before a store. Tasks run on `runtime` until this is dropped.
@@ -63,6 +70,7 @@ impl Tiered {
             last_good,
             reach: Arc::default(),
             doubt: Notify::new(),
+            lost: Notify::new(),
             listener: Mutex::default(),
             counters: Counters::default(),
             runtime: runtime.clone(),
@@ -129,12 +137,18 @@ impl Inner {
         }
     }
 
-    /// Asks the truth, unless it is known to be away.
+    /// Asks the truth, unless it is known to be away. Its answer is not waited for any longer once it is.
     async fn ask<T>(&self, asking: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        // Before the look, so that nothing is lost in between.
+        let lost = self.lost.notified();
         if !self.reach.is_reached() {
             return Err(StoreError::Unavailable(Box::new(Away)));
         }
-        let answer = asking.await;
+        let answer = tokio::select! {
+            biased;
+            answer = asking => answer,
+            () = lost => return Err(StoreError::Unavailable(Box::new(Lost))),
+        };
         if matches!(answer, Err(StoreError::Unavailable(_))) {
             self.doubt.notify_one();
         }

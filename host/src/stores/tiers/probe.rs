@@ -10,7 +10,7 @@ use crate::stores::StoreChange;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY_AWAY: Duration = Duration::from_millis(250);
 
-/// After so long without an answer it is away. Below a second, so that whoever asks is answered within one.
+/// After so long without an answer, twice, it is away. Whoever asks meanwhile has the store's own time-out.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -22,12 +22,11 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 pub(super) async fn look(inner: &Arc<Inner>) {
-    let answer = tokio::time::timeout(PATIENCE, inner.truth.ping()).await;
-    let problem = match answer {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!("no answer within {PATIENCE:?}")),
-    };
+    let mut problem = problem(inner).await;
+    if problem.is_some() && inner.reach.is_reached() {
+        // One answer that is late is no outage.
+        problem = self::problem(inner).await;
+    }
     match problem {
         None => {
             if let Some(last_good) = &inner.last_good {
@@ -40,8 +39,18 @@ pub(super) async fn look(inner: &Arc<Inner>) {
         }
         Some(problem) => {
             if inner.reach.lost(inner.last_good.as_ref().and_then(LastGood::seen_at)) {
+                inner.lost.notify_waiters();
                 tracing::warn!(problem, "the store is away: what is known of tenants is served, writes are refused");
             }
         }
+    }
+}
+
+/// Why it does not answer, with all causes.
+async fn problem(inner: &Inner) -> Option<String> {
+    match tokio::time::timeout(PATIENCE, inner.truth.ping()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.with_causes()),
+        Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     }
 }

@@ -1,11 +1,19 @@
 //! The copy on the disk and what is before the truth, with an embedded store as the truth. The shared cache needs a
 //! server: `TEST_REDIS_URL` names one.
 
-use std::{sync::Arc, time::Duration};
+mod away;
+mod cache;
+mod faulty;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::runtime::Handle;
 
-use super::{LastGood, SharedCache, SharedCacheSettings, Tiered};
+use super::{LastGood, Tiered};
 use crate::{
     names::TenantId,
     stores::{FlagSets, Marks, SqliteStore, Store, StoreError, TenantData, contract},
@@ -15,7 +23,7 @@ fn id(text: &str) -> TenantId {
     text.parse().unwrap()
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waiting = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -24,18 +32,38 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
-fn kept(folder: &std::path::Path) -> LastGood {
-    LastGood::open(&folder.join("last-good")).unwrap()
+/// What is logged on this thread, from warnings on: for tests that run on one thread.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        (logged, tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish()))
+    }
+
+    /// How many lines have all of this.
+    fn lines(&self, parts: &[&str]) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    }
 }
 
-fn cache(test: &str, prefix: &str) -> Option<SharedCache> {
-    let Ok(url) = std::env::var("TEST_REDIS_URL") else {
-        println!("SKIPPED: {test}: TEST_REDIS_URL names no server; `cargo xtask test` starts one");
-        return None;
-    };
-    let lifetime = Duration::from_secs(60);
-    let settings = SharedCacheSettings { url, prefix: prefix.to_owned(), lifetime };
-    Some(SharedCache::new(settings, &Handle::current()).unwrap())
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn kept(folder: &std::path::Path) -> LastGood {
+    LastGood::open(&folder.join("last-good")).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +92,7 @@ async fn what_was_known_is_there_when_the_truth_is_not() {
     }
     let gone = tiered.create_tenant(contract::tenant("gone")).await.unwrap();
     tiered.delete_tenant(&gone.id, gone.revision, TenantData::Refuse).await.unwrap();
-    until("all is kept", || async {
+    until("all is kept", async || {
         let kept = tiered.inner.last_good.as_ref().unwrap().kept();
         let (known, before, gone) =
             (kept.tenant(&id("known")).await, kept.tenant(&id("before")).await, kept.tenant(&id("gone")).await);
@@ -98,50 +126,4 @@ async fn what_was_known_is_there_when_the_truth_is_not() {
     assert_eq!(later.tenant_nearby(&id("known")).await.unwrap().unwrap().revision, 4);
     assert!(later.reach().unwrap().behind_since().unwrap() > 0);
     later.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_shared_cache_gives_what_another_host_has_read_and_tells_of_writes() {
-    let prefix = format!("test-{}:", uuid::Uuid::now_v7());
-    let Some(cache) = cache("the shared cache", &prefix) else { return };
-    let cache_of = || super::tests::cache("the shared cache", &prefix);
-    let folder = tempfile::tempdir().unwrap();
-    let truth = Arc::new(SqliteStore::open(folder.path().join("truth")).unwrap());
-    let [one, other] = [0, 1].map(|_| Tiered::start(Arc::clone(&truth) as _, cache_of(), None, &Handle::current()));
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    other.listen(Arc::new(move |change| drop(tell.send(change))));
-    until("both have the cache", || async {
-        [&one, &other].iter().all(|it| it.figures().shared.is_some_and(|shared| shared.reached))
-    })
-    .await;
-    let following = tokio::spawn(cache.follow(Arc::new(|_| {})));
-    until("the test has the cache", || async { cache.is_reached() }).await;
-    let created = one.create_tenant(contract::tenant("acme")).await.unwrap();
-    let second = one.replace_tenant((*created).clone()).await.unwrap();
-    until("the newest is in the cache", || async {
-        cache.get(&id("acme")).await.is_some_and(|found| *found == *second)
-    })
-    .await;
-    // What is older never takes its place.
-    cache.set(&created, super::News::Read).await;
-    assert_eq!(other.tenant_nearby(&id("acme")).await.unwrap().as_deref(), Some(&*second));
-    assert_eq!(other.figures().shared.unwrap().counted.hits, 1);
-    assert_eq!(other.figures().truth.hits, 0);
-    one.delete_tenant(&id("acme"), 2, TenantData::Refuse).await.unwrap();
-    until("the deletion is in the cache", || async { cache.get(&id("acme")).await.is_none() }).await;
-    assert!(other.tenant_nearby(&id("acme")).await.unwrap().is_none());
-    let mut revisions = Vec::new();
-    while revisions.len() < 3 {
-        let change = tokio::time::timeout(Duration::from_secs(30), told.recv()).await.expect("word of each write");
-        if let Some(crate::stores::StoreChange::Tenant { revision, .. }) = change {
-            revisions.push(revision);
-        }
-    }
-    // Tasks of their own send them: whoever hears goes by the highest.
-    revisions.sort_unstable();
-    assert_eq!(revisions, [1, 2, 3]);
-    following.abort();
-    for tiered in [one, other] {
-        tiered.close().await;
-    }
 }
