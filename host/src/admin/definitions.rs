@@ -111,7 +111,7 @@ async fn current(admin: &Admin) -> Result<(String, HeaderValue), Refusal> {
         let tag = HeaderValue::from_str(&format!("\"{revision}\"")).unwrap_or_else(|_| etag(0));
         return Ok((file.text().as_ref().to_owned(), tag));
     }
-    let found = admin.store.definitions().await?;
+    let found = admin.store.definitions_nearby().await?;
     Ok(found.map_or_else(|| (NOTHING.to_owned(), etag(0)), |found| (found.text.to_string(), etag(found.revision))))
 }
 

@@ -22,6 +22,12 @@ pub trait FlagSets: Send + Sync + 'static {
     /// What is there; `None` where nothing was stored, or it was taken away.
     fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>>;
 
+    /// As they are known nearby, which may be behind the truth while that is away: for a host that starts, and for whoever
+    /// only wants to look.
+    fn definitions_nearby(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        self.definitions()
+    }
+
     /// Replaces what has revision `expected`, 0 where there is nothing, and returns the new revision. No text takes the
     /// definitions away and leaves a tombstone, whose revision goes on: what is stored later begins above it. Fails with
     /// [`StoreError::Revision`], and with [`StoreError::Missing`] where there is nothing to replace or take away.

@@ -37,6 +37,11 @@ pub trait Marks: Send + Sync + 'static {
     /// All of them, by module, hash, tenant (those for all first) and kind. There are few.
     fn marks(&self) -> StoreFuture<'_, Vec<Mark>>;
 
+    /// As they are known nearby, which may be behind the truth while that is away: for a host that starts.
+    fn marks_nearby(&self) -> StoreFuture<'_, Vec<Mark>> {
+        self.marks()
+    }
+
     /// Sets a mark; one for the same module, hash, tenant and kind is replaced.
     fn set_mark(&self, mark: Mark) -> StoreFuture<'_, ()>;
 

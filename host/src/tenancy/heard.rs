@@ -58,7 +58,7 @@ impl Supervisor {
         if self.context.settings.definitions_in_store {
             let wait = self.context.settings.initialize;
             let mut told = self.context.told_definitions.lock().await;
-            if let Ok(Ok(found)) = tokio::time::timeout(wait, self.context.store.definitions()).await {
+            if let Ok(Ok(found)) = tokio::time::timeout(wait, self.context.store.definitions_nearby()).await {
                 self.context.take_definitions(found, &mut told, None).await;
             }
         }

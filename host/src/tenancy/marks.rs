@@ -146,7 +146,7 @@ impl Supervisor {
     /// Reads what is held against contents, before anything runs. While the store is away that is nothing; it is asked
     /// again with each sweep.
     pub(super) async fn read_marks(&self) {
-        let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks()).await;
+        let read = tokio::time::timeout(self.context.settings.initialize, self.context.store.marks_nearby()).await;
         if let Ok(Ok(marks)) = read {
             let book = self.context.marks.load().read(marks);
             self.context.marks.store(Arc::new(book));

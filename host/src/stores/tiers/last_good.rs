@@ -2,29 +2,22 @@
 //! is away serves all tenants that it knew. Documents of modules are not kept here.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::Inner;
 use crate::{
     names::TenantId,
-    stores::{Mark, SqliteStore, Store, StoreChange, StoreError, StoredDefinitions, TenantDocument},
+    stores::{FlagSets, Mark, Marks, SqliteStore, Store, StoreChange, StoreError, StoredDefinitions, TenantDocument},
 };
-
-/// How many tenants are read and written at once.
-const PAGE: usize = 200;
-
-/// How long a copy that did not come about waits for the next try.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How many milliseconds lie between two notes that the truth was there.
 const SEEN_EVERY: i64 = 5_000;
@@ -36,7 +29,7 @@ pub struct LastGood {
     waiting: Mutex<Waiting>,
     news: Notify,
     copied_at: AtomicI64,
-    /// Its time says when the truth was last there; a host that starts without it reads it.
+    /// Its time says until when all that the truth had is here; a host that starts without it reads it.
     seen: PathBuf,
     seen_at: AtomicI64,
     written_at: AtomicI64,
@@ -45,12 +38,69 @@ pub struct LastGood {
 /// What is to be written.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The newest document of each tenant, or that it has to be read.
-    tenants: BTreeMap<TenantId, Option<Arc<TenantDocument>>>,
+    tenants: BTreeMap<TenantId, Wanted>,
     /// All tenants are to be compared.
     everything: bool,
     marks: Newest<Vec<Mark>>,
+    /// The marks have to be read.
+    read_marks: bool,
     definitions: Newest<Option<StoredDefinitions>>,
+    /// Some of it was taken out and is not written yet.
+    is_in_hand: bool,
+}
+
+impl Waiting {
+    /// Whether all that is known to be in the truth is on the disk.
+    fn is_empty(&self) -> bool {
+        let is_news = self.marks.is_new || self.definitions.is_new || self.read_marks;
+        !(self.is_in_hand || self.everything || is_news) && self.tenants.is_empty()
+    }
+}
+
+/// What was taken out to be written.
+#[derive(Debug, Default)]
+pub(super) struct InHand {
+    pub(super) tenants: BTreeMap<TenantId, Wanted>,
+    pub(super) marks: Option<Arc<Vec<Mark>>>,
+    pub(super) read_marks: bool,
+    pub(super) definitions: Option<Arc<Option<StoredDefinitions>>>,
+}
+
+impl InHand {
+    pub(super) fn is_some(&self) -> bool {
+        let is_news = self.marks.is_some() || self.definitions.is_some() || self.read_marks;
+        is_news || !self.tenants.is_empty()
+    }
+}
+
+/// What is to become of a tenant.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The newest document that is known.
+    pub(super) newest: Option<Arc<TenantDocument>>,
+    /// It has to be read: there is one of this revision, or it is gone with it. 0 where that is not known.
+    pub(super) read: Option<u64>,
+}
+
+impl Wanted {
+    /// An older document never takes the place of a newer one.
+    pub(super) fn keep(&mut self, document: Arc<TenantDocument>) {
+        self.read = self.read.filter(|least| *least == 0 || *least > document.revision);
+        if self.newest.as_ref().is_none_or(|it| it.revision < document.revision) {
+            self.newest = Some(document);
+        }
+    }
+
+    pub(super) fn want(&mut self, revision: u64) {
+        let is_known = |it: &Arc<TenantDocument>| revision != 0 && it.revision >= revision;
+        if !self.newest.as_ref().is_some_and(is_known) {
+            self.read = Some(match self.read {
+                Some(0) => 0,
+                read if revision != 0 => read.unwrap_or(0).max(revision),
+                _ => 0,
+            });
+        }
+    }
 }
 
 /// What the store said last; written where it is something else than before.
@@ -88,7 +138,8 @@ impl LastGood {
         let kept = SqliteStore::open(folder)?;
         let seen = folder.join("seen");
         let time = std::fs::metadata(&seen).and_then(|metadata| metadata.modified()).ok();
-        let seen_at = time.and_then(|time| Timestamp::try_from(time).ok()).map_or(0, Timestamp::as_millisecond);
+        // What comes into a new copy is no older than this.
+        let seen_at = time.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
         let (news, copied_at) = (Notify::new(), AtomicI64::new(0));
         Ok(Self {
             kept,
@@ -96,39 +147,69 @@ impl LastGood {
             news,
             copied_at,
             seen,
-            seen_at: AtomicI64::new(seen_at),
+            seen_at: AtomicI64::new(seen_at.as_millisecond()),
             written_at: AtomicI64::new(0),
         })
     }
 
-    /// The truth is there. Written down now and then, for a host that starts without it.
+    /// The truth is there. What it has is here too, unless some of it is still to be written.
     pub(super) fn seen(&self) {
-        let now = Timestamp::now().as_millisecond();
-        self.seen_at.store(now, Ordering::Relaxed);
-        if now - self.written_at.load(Ordering::Relaxed) < SEEN_EVERY {
-            return;
-        }
-        self.written_at.store(now, Ordering::Relaxed);
-        if let Err(error) = std::fs::File::create(&self.seen) {
-            tracing::warn!(path = %self.seen.display(), %error, "when the store was last there can't be written down");
+        if self.waiting().is_empty() {
+            self.up_to(Timestamp::now().as_millisecond());
         }
     }
 
-    /// When the truth was last there, in milliseconds since the Unix epoch.
-    pub(super) fn seen_at(&self) -> Option<i64> {
-        Some(self.seen_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+    /// What the truth had then is here; nothing where some of it still waits to be copied. Written down now and then, for a
+    /// host that starts without the truth.
+    pub(super) fn up_to(&self, at: i64) {
+        if self.waiting().everything {
+            return;
+        }
+        let at = at.max(self.seen_at.fetch_max(at, Ordering::Relaxed));
+        if at - self.written_at.load(Ordering::Relaxed) < SEEN_EVERY {
+            return;
+        }
+        self.written_at.store(at, Ordering::Relaxed);
+        let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(at).unwrap_or_default());
+        let written = std::fs::File::create(&self.seen).and_then(|file| file.set_modified(time));
+        if let Err(error) = written {
+            tracing::warn!(path = %self.seen.display(), %error, "until when tenants are kept can't be written down");
+        }
+    }
+
+    /// Until when all that the truth had is here, in milliseconds since the Unix epoch.
+    pub(super) fn seen_at(&self) -> i64 {
+        self.seen_at.load(Ordering::Relaxed)
     }
 
     /// A tenant as it was last known.
     pub(super) async fn tenant(&self, id: &TenantId) -> Result<Option<Arc<TenantDocument>>, StoreError> {
-        let newest = self.waiting().tenants.get(id).cloned().flatten();
+        let newest = self.waiting().tenants.get(id).and_then(|wanted| wanted.newest.clone());
         match newest {
             Some(document) => Ok(Some(document)),
             None => self.kept.tenant(id).await,
         }
     }
 
-    /// All else that was last known.
+    /// The definitions of flags as the truth last said, or as they were before this host started.
+    pub(super) async fn definitions(&self) -> Result<Option<StoredDefinitions>, StoreError> {
+        let newest = self.waiting().definitions.found.clone();
+        match newest {
+            Some(found) => Ok(Option::clone(&found)),
+            None => self.kept.definitions().await,
+        }
+    }
+
+    /// The marks, likewise.
+    pub(super) async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+        let newest = self.waiting().marks.found.clone();
+        match newest {
+            Some(marks) => Ok(marks.to_vec()),
+            None => self.kept.marks().await,
+        }
+    }
+
+    /// What is on the disk.
     pub(super) fn kept(&self) -> &SqliteStore {
         &self.kept
     }
@@ -137,24 +218,21 @@ impl LastGood {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until something is to be done.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
     /// Keeps a document; an older one never takes the place of a newer one.
     pub(super) fn keep(&self, document: Arc<TenantDocument>) {
-        match self.waiting().tenants.entry(document.id.clone()) {
-            Entry::Vacant(place) => drop(place.insert(Some(document))),
-            // One that has to be read may be newer than this.
-            Entry::Occupied(mut place) => {
-                if place.get().as_ref().is_some_and(|it| it.revision < document.revision) {
-                    place.insert(Some(document));
-                }
-            }
-        }
+        self.waiting().tenants.entry(document.id.clone()).or_default().keep(document);
         self.news.notify_one();
     }
 
     /// Notes what is to be looked at.
     pub(super) fn note(&self, change: StoreChange) {
         match change {
-            StoreChange::Tenant { id, .. } => drop(self.waiting().tenants.insert(id, None)),
+            StoreChange::Tenant { id, revision } => self.waiting().tenants.entry(id).or_default().want(revision),
             StoreChange::Everything => self.waiting().everything = true,
             // Whoever reads these passes them on.
             StoreChange::Definitions | StoreChange::Marks | StoreChange::Deliveries => return,
@@ -169,11 +247,75 @@ impl LastGood {
         }
     }
 
-    /// The definitions of flags as they are in the truth.
+    /// The marks were changed in the truth, by this host.
+    pub(super) fn change_marks(&self, change: impl FnOnce(&mut Vec<Mark>)) {
+        let mut waiting = self.waiting();
+        match waiting.marks.found.as_deref().cloned() {
+            Some(mut marks) => {
+                change(&mut marks);
+                waiting.marks.keep(&marks);
+            }
+            None => waiting.read_marks = true,
+        }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// The definitions of flags as they are in the truth. Of two answers that come in the wrong order the higher stays.
     pub(super) fn keep_definitions(&self, found: &Option<StoredDefinitions>) {
-        if self.waiting().definitions.keep(found) {
+        let mut waiting = self.waiting();
+        let known = waiting.definitions.found.as_deref().and_then(Option::as_ref).map(|known| known.revision);
+        let is_older = found.as_ref().zip(known).is_some_and(|(found, known)| found.revision < known);
+        if !is_older && waiting.definitions.keep(found) {
             self.news.notify_one();
         }
+    }
+
+    /// Whether all is to be compared, which whoever asks does now.
+    pub(super) fn take_everything(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.is_in_hand |= waiting.everything;
+        std::mem::take(&mut waiting.everything)
+    }
+
+    /// Takes out what is to be written.
+    pub(super) fn take(&self) -> InHand {
+        let mut waiting = self.waiting();
+        let in_hand = InHand {
+            tenants: std::mem::take(&mut waiting.tenants),
+            marks: waiting.marks.take(),
+            read_marks: std::mem::take(&mut waiting.read_marks),
+            definitions: waiting.definitions.take(),
+        };
+        waiting.is_in_hand |= in_hand.is_some();
+        in_hand
+    }
+
+    /// What was taken out is written, but for this.
+    pub(super) fn put_back(&self, left: InHand) {
+        let mut waiting = self.waiting();
+        waiting.is_in_hand = false;
+        waiting.read_marks |= left.read_marks;
+        waiting.marks.is_new |= left.marks.is_some();
+        waiting.definitions.is_new |= left.definitions.is_some();
+        for (id, Wanted { newest, read }) in left.tenants {
+            let wanted = waiting.tenants.entry(id).or_default();
+            if let Some(revision) = read {
+                wanted.want(revision);
+            }
+            if let Some(document) = newest {
+                wanted.keep(document);
+            }
+        }
+    }
+
+    pub(super) fn is_everything_wanted(&self) -> bool {
+        self.waiting().everything
+    }
+
+    /// All was compared.
+    pub(super) fn copied(&self, at: i64) {
+        self.copied_at.store(at, Ordering::Relaxed);
     }
 
     /// When all was last compared, in milliseconds since the Unix epoch.
@@ -183,83 +325,5 @@ impl LastGood {
 
     pub(super) async fn close(&self) {
         self.kept.close().await;
-    }
-}
-
-/// Keeps the copy up to date.
-pub(super) async fn follow(inner: Arc<Inner>) {
-    let Some(last_good) = &inner.last_good else { return };
-    loop {
-        let everything = inner.reach.is_reached() && std::mem::take(&mut last_good.waiting().everything);
-        if everything {
-            match copy_all(&inner, last_good).await {
-                Ok(()) => last_good.copied_at.store(Timestamp::now().as_millisecond(), Ordering::Relaxed),
-                Err(error) => {
-                    last_good.waiting().everything = true;
-                    tracing::debug!(%error, "tenants were not copied for a time without the store");
-                }
-            }
-        }
-        if let Err(error) = write(&inner, last_good).await {
-            tracing::warn!(%error, "what is for a time without the store was not kept");
-        }
-        let is_left = last_good.waiting().everything;
-        if is_left {
-            // Until the store is back.
-            let _ = tokio::time::timeout(RETRY, last_good.news.notified()).await;
-        } else {
-            last_good.news.notified().await;
-        }
-    }
-}
-
-/// Writes what waits; what can't be read now is read with the rest, once the store is back.
-async fn write(inner: &Inner, last_good: &LastGood) -> Result<(), StoreError> {
-    let (tenants, marks, definitions) = {
-        let mut waiting = last_good.waiting();
-        (std::mem::take(&mut waiting.tenants), waiting.marks.take(), waiting.definitions.take())
-    };
-    let (mut documents, mut gone) = (Vec::new(), Vec::new());
-    for (id, document) in tenants {
-        match document {
-            Some(document) => documents.push(document),
-            None => match inner.ask(inner.truth.tenant(&id)).await {
-                Ok(Some(document)) => documents.push(document),
-                Ok(None) => gone.push(id),
-                // What was known before is better than nothing.
-                Err(StoreError::Tenant(_)) => {}
-                Err(_) => last_good.waiting().everything = true,
-            },
-        }
-    }
-    if !documents.is_empty() || !gone.is_empty() {
-        last_good.kept.adopt(documents, gone).await?;
-    }
-    if let Some(marks) = marks {
-        last_good.kept.adopt_marks(marks.to_vec()).await?;
-    }
-    if let Some(definitions) = definitions {
-        last_good.kept.adopt_definitions(Option::clone(&definitions)).await?;
-    }
-    Ok(())
-}
-
-/// Reads all tenants, page by page, and writes those that differ. Those that are gone from the store go here too.
-async fn copy_all(inner: &Inner, last_good: &LastGood) -> Result<(), StoreError> {
-    let found = inner.ask(inner.truth.definitions()).await?;
-    last_good.keep_definitions(&found);
-    let marks = inner.ask(inner.truth.marks()).await?;
-    last_good.keep_marks(&marks);
-    let mut after: Option<TenantId> = None;
-    loop {
-        let page = inner.ask(inner.truth.tenants(after.as_ref(), PAGE)).await?;
-        let until = page.tenants.last().map(|tenant| tenant.id.clone()).filter(|_| page.more);
-        // What can't be understood there stays as it was here.
-        let unreadable = page.unreadable.iter().filter_map(|it| it.tenant.as_deref()?.parse().ok()).collect();
-        last_good.kept.adopt_page(after, until.clone(), page.tenants, unreadable).await?;
-        match until {
-            Some(until) => after = Some(until),
-            None => return Ok(()),
-        }
     }
 }

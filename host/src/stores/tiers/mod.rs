@@ -2,6 +2,7 @@
 //! host's disk what was last known of tenants, flags and marks. The store stays the truth: writes go to it alone, and
 //! what was read elsewhere is for the first look at a tenant and for the time while the truth is away.
 
+mod copying;
 mod figures;
 mod last_good;
 mod pass_on;
@@ -83,7 +84,7 @@ impl Tiered {
             tasks.push(runtime.spawn(shared.follow(Arc::new(move |change| tell(&heard, change)))));
         }
         if inner.last_good.is_some() {
-            tasks.push(runtime.spawn(last_good::follow(Arc::clone(&inner))));
+            tasks.push(runtime.spawn(copying::follow(Arc::clone(&inner))));
         }
         Self { inner, tasks }
     }

@@ -139,12 +139,18 @@ impl Store for Tiered {
 impl FlagSets for Tiered {
     fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
         Box::pin(async move {
-            match (self.inner.ask(self.inner.truth.definitions()).await, &self.inner.last_good) {
-                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().definitions().await,
-                (Ok(found), Some(last_good)) => {
-                    last_good.keep_definitions(&found);
-                    Ok(found)
-                }
+            let found = self.inner.ask(self.inner.truth.definitions()).await?;
+            if let Some(last_good) = &self.inner.last_good {
+                last_good.keep_definitions(&found);
+            }
+            Ok(found)
+        })
+    }
+
+    fn definitions_nearby(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
+        Box::pin(async move {
+            match (self.definitions().await, &self.inner.last_good) {
+                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.definitions().await,
                 (read, _) => read,
             }
         })
@@ -158,23 +164,48 @@ impl FlagSets for Tiered {
 impl Marks for Tiered {
     fn marks(&self) -> StoreFuture<'_, Vec<Mark>> {
         Box::pin(async move {
-            match (self.inner.ask(self.inner.truth.marks()).await, &self.inner.last_good) {
-                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().marks().await,
-                (Ok(marks), Some(last_good)) => {
-                    last_good.keep_marks(&marks);
-                    Ok(marks)
-                }
+            let marks = self.inner.ask(self.inner.truth.marks()).await?;
+            if let Some(last_good) = &self.inner.last_good {
+                last_good.keep_marks(&marks);
+            }
+            Ok(marks)
+        })
+    }
+
+    fn marks_nearby(&self) -> StoreFuture<'_, Vec<Mark>> {
+        Box::pin(async move {
+            match (self.marks().await, &self.inner.last_good) {
+                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.marks().await,
                 (read, _) => read,
             }
         })
     }
 
     fn set_mark(&self, mark: Mark) -> StoreFuture<'_, ()> {
-        self.pass(self.inner.truth.set_mark(mark))
+        Box::pin(async move {
+            self.inner.ask(self.inner.truth.set_mark(mark.clone())).await?;
+            if let Some(last_good) = &self.inner.last_good {
+                last_good.change_marks(|marks| {
+                    let key = |it: &Mark| (it.module.clone(), it.hash.clone(), it.tenant.clone(), it.kind);
+                    marks.retain(|it| key(it) != key(&mark));
+                    marks.push(mark);
+                    marks.sort_by_key(key);
+                });
+            }
+            Ok(())
+        })
     }
 
     fn clear_marks<'a>(&'a self, module: &'a ModuleName, tenant: Option<&'a TenantId>) -> StoreFuture<'a, u64> {
-        self.pass(self.inner.truth.clear_marks(module, tenant))
+        Box::pin(async move {
+            let cleared = self.inner.ask(self.inner.truth.clear_marks(module, tenant)).await?;
+            if let Some(last_good) = &self.inner.last_good {
+                let is_meant =
+                    |it: &Mark| it.module == *module && tenant.is_none_or(|tenant| it.tenant.as_ref() == Some(tenant));
+                last_good.change_marks(|marks| marks.retain(|it| !is_meant(it)));
+            }
+            Ok(cleared)
+        })
     }
 }
 

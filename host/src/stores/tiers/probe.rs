@@ -29,16 +29,17 @@ pub(super) async fn look(inner: &Arc<Inner>) {
     }
     match problem {
         None => {
-            if let Some(last_good) = &inner.last_good {
-                last_good.seen();
-            }
             if inner.reach.found() {
                 tracing::info!("the store is back");
                 inner.heard(StoreChange::Everything);
             }
+            // Afterwards: what was missed is not on the disk yet.
+            if let Some(last_good) = &inner.last_good {
+                last_good.seen();
+            }
         }
         Some(problem) => {
-            if inner.reach.lost(inner.last_good.as_ref().and_then(LastGood::seen_at)) {
+            if inner.reach.lost(inner.last_good.as_ref().map(LastGood::seen_at)) {
                 inner.lost.notify_waiters();
                 tracing::warn!(problem, "the store is away: what is known of tenants is served, writes are refused");
             }

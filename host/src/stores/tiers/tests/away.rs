@@ -12,7 +12,56 @@ use super::{
     faulty::{Faulty, Manner},
     kept, until,
 };
-use crate::stores::{Store, StoreError, TenantData, contract};
+use crate::stores::{FlagSets, Mark, MarkKind, Marks, Store, StoreError, TenantData, contract};
+
+fn mark(hash: char) -> Mark {
+    Mark {
+        module: "tasks".parse().unwrap(),
+        hash: hash.to_string().repeat(64),
+        tenant: None,
+        kind: MarkKind::Bad,
+        version: "1.0.0".to_owned(),
+        reason: "it panics".to_owned(),
+        marked_at: 1,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_does_not_come_brings_nothing_older_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = Faulty::open(folder.path());
+    let tiered = Tiered::start(Arc::clone(&truth) as _, None, Some(kept(folder.path())), &Handle::current());
+    let on_disk = tiered.inner.last_good.as_ref().unwrap().kept();
+    tiered.put_definitions(Some("{}".to_owned()), 0).await.unwrap();
+    tiered.definitions().await.unwrap();
+    until("the first set is on the disk", async || on_disk.definitions().await.unwrap().is_some()).await;
+    // The disk takes no other.
+    let disk = rusqlite::Connection::open(folder.path().join("last-good/tenon.db")).unwrap();
+    disk.execute_batch("ALTER TABLE definitions RENAME TO elsewhere").unwrap();
+    tiered.put_definitions(Some("{ }".to_owned()), 1).await.unwrap();
+    assert_eq!(tiered.definitions().await.unwrap().unwrap().revision, 2);
+    assert!(tiered.marks().await.unwrap().is_empty());
+    tiered.set_mark(mark('a')).await.unwrap();
+    truth.calls(Manner::Refuses);
+    assert!(matches!(tiered.definitions().await, Err(StoreError::Unavailable(_))));
+    assert_eq!(tiered.definitions_nearby().await.unwrap().unwrap().revision, 2);
+    assert!(matches!(tiered.marks().await, Err(StoreError::Unavailable(_))));
+    assert_eq!(tiered.marks_nearby().await.unwrap(), [mark('a')]);
+    until("this host's mark is on the disk", async || on_disk.marks().await.unwrap() == [mark('a')]).await;
+    // And one that is set before the others were read.
+    truth.calls(Manner::Answers);
+    let folder = tempfile::tempdir().unwrap();
+    truth.has_bad_marks.store(true, Ordering::Relaxed);
+    let another = Tiered::start(Arc::clone(&truth) as _, None, Some(kept(folder.path())), &Handle::current());
+    another.set_mark(mark('b')).await.unwrap();
+    truth.has_bad_marks.store(false, Ordering::Relaxed);
+    let on_disk = another.inner.last_good.as_ref().unwrap().kept();
+    until("all marks are on the disk", async || on_disk.marks().await.unwrap() == [mark('a'), mark('b')]).await;
+    assert_eq!(another.clear_marks(&"tasks".parse().unwrap(), None).await.unwrap(), 2);
+    until("no mark is on the disk", async || on_disk.marks().await.unwrap().is_empty()).await;
+    another.close().await;
+    tiered.close().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_truth_that_went_away() {

@@ -3,6 +3,7 @@
 
 mod away;
 mod cache;
+mod disk;
 mod faulty;
 
 use std::{
@@ -112,8 +113,10 @@ async fn what_was_known_is_there_when_the_truth_is_not() {
     assert!(matches!(tiered.tenant_nearby(&id("gone")).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(tiered.tenant(&id("known")).await, Err(StoreError::Unavailable(_))), "a change needs the truth");
     assert!(matches!(tiered.replace_tenant((*known).clone()).await, Err(StoreError::Unavailable(_))));
-    assert!(tiered.marks().await.unwrap().is_empty());
-    assert_eq!(tiered.definitions().await.unwrap().unwrap().revision, 1);
+    assert!(matches!(tiered.marks().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(tiered.definitions().await, Err(StoreError::Unavailable(_))), "only what is in force there");
+    assert!(tiered.marks_nearby().await.unwrap().is_empty());
+    assert_eq!(tiered.definitions_nearby().await.unwrap().unwrap().revision, 1);
     assert_eq!(tiered.tenants(None, 10).await.unwrap().tenants.len(), 2);
     tiered.close().await;
     drop(tiered);
@@ -124,6 +127,7 @@ async fn what_was_known_is_there_when_the_truth_is_not() {
     let later = Tiered::start(away, None, Some(kept(folder.path())), &Handle::current());
     later.look().await;
     assert_eq!(later.tenant_nearby(&id("known")).await.unwrap().unwrap().revision, 4);
+    assert_eq!(later.definitions_nearby().await.unwrap().unwrap().revision, 1);
     assert!(later.reach().unwrap().behind_since().unwrap() > 0);
     later.close().await;
 }
