@@ -12,6 +12,7 @@ use super::{
     state::{Admin, Shared},
 };
 use crate::{
+    names::TenantId,
     stores::tiers::{Counted, TierFigures},
     tenancy::MemoryFigures,
 };
@@ -146,18 +147,33 @@ pub(super) struct InvalidateAnswer {
     pub(super) tenants: usize,
 }
 
-/// Forgets what is in memory of all tenants.
+/// How long all that is in the cache may take to go. A guess: about a million tenants. What is left is compared with the
+/// store when it is looked at.
+const FORGET_WAIT: Duration = Duration::from_secs(20);
+
+/// Takes what the cache has of a tenant, or of all, away before anything is read again.
+async fn forget_nearby(admin: &Admin, tenant: Option<&TenantId>) {
+    let reason = match tokio::time::timeout(FORGET_WAIT, admin.store.forget_nearby(tenant)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => chain(&error),
+        Err(_) => format!("it takes more than {FORGET_WAIT:?}"),
+    };
+    tracing::warn!(reason, "not all that was known of tenants nearby is forgotten");
+}
+
+/// Forgets what is in memory of all tenants, and in the cache that hosts share.
 ///
 /// What runs follows the store, one by one; what does not is read when somebody asks for it.
 #[utoipa::path(post, path = "/admin/v1/invalidate", tag = "tenants", operation_id = "invalidate",
     responses((status = 200, description = "They follow one by one", body = InvalidateAnswer)))]
 pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Json<InvalidateAnswer> {
     let tenants = admin.tenancy.stats().tenants;
+    forget_nearby(&admin, None).await;
     admin.tenancy.invalidate(None);
     Json(InvalidateAnswer { tenants })
 }
 
-/// Forgets what is in memory of a tenant.
+/// Forgets what is in memory of a tenant, and in the cache that hosts share.
 ///
 /// What runs follows the store; else it is read when somebody asks for it.
 #[utoipa::path(post, path = "/admin/v1/tenants/{tenant}/invalidate", tag = "tenants",
@@ -165,6 +181,7 @@ pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Json<Invalida
     responses((status = 200, description = "It follows", body = InvalidateAnswer)))]
 pub(super) async fn invalidate(State(admin): State<Shared>, InTenant(id): InTenant) -> Json<InvalidateAnswer> {
     let tenants = usize::from(admin.tenancy.snapshot(id.as_str()).is_some());
+    forget_nearby(&admin, Some(&id)).await;
     admin.tenancy.invalidate(Some(id));
     Json(InvalidateAnswer { tenants })
 }

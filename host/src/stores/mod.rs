@@ -173,6 +173,12 @@ pub trait Store: Deliveries + FlagSets + Marks {
         self.tenant(id)
     }
 
+    /// Forgets what is known nearby of a tenant, or of all, so that the next look is at the truth. What is kept for a time
+    /// without the truth stays. Fails with [`StoreError::Unavailable`] where some of it may still be known.
+    fn forget_nearby<'a>(&'a self, _tenant: Option<&'a TenantId>) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// The revisions of these tenants, in their order; `None` of one that is not there, 0 of one whose document can't be
     /// understood. What is asked for all tenants in memory, again and again.
     fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {

@@ -1,6 +1,7 @@
 //! Three host processes on one store and one shared cache: what one of them changes, all of them see; each of the
 //! backends, and a host, may go and come back.
 
+mod cache;
 mod outages;
 mod writes;
 
@@ -84,6 +85,12 @@ impl Foreign {
         let query = mongodb::bson::doc! { "tenantId": tenant };
         let done = self.runtime.block_on(self.tenants.update_one(query, change).into_future()).unwrap();
         assert_eq!(done.matched_count, 1);
+    }
+
+    fn delete(&self, tenant: &str) {
+        let query = mongodb::bson::doc! { "tenantId": tenant };
+        let done = self.runtime.block_on(self.tenants.delete_one(query).into_future()).unwrap();
+        assert_eq!(done.deleted_count, 1);
     }
 
     fn find(&self, tenant: &str) -> Document {

@@ -7,7 +7,9 @@ mod figures;
 mod last_good;
 mod pass_on;
 mod probe;
+mod proof;
 mod shared_cache;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +24,8 @@ pub use figures::{Counted, LastGoodFigures, SharedFigures, TierFigures};
 pub use last_good::LastGood;
 pub use shared_cache::{SharedCache, SharedCacheError, SharedCacheSettings};
 
-use self::figures::Counters;
-use super::{ChangeListener, Reach, Store, StoreChange, StoreError, TenantDocument};
-use crate::names::TenantId;
+use self::{figures::Counters, proof::Unproven};
+use super::{ChangeListener, Reach, Store, StoreChange, StoreError};
 
 /// A shared store with what lies before it.
 pub struct Tiered {
@@ -41,6 +42,7 @@ struct Inner {
     doubt: Notify,
     /// The truth went away: who waits for its answer need not any more.
     lost: Notify,
+    unproven: Unproven,
     listener: Mutex<Option<ChangeListener>>,
     counters: Counters,
     /// Where what nobody waits for is done.
@@ -72,6 +74,7 @@ impl Tiered {
             reach: Arc::default(),
             doubt: Notify::new(),
             lost: Notify::new(),
+            unproven: Unproven::default(),
             listener: Mutex::default(),
             counters: Counters::default(),
             runtime: runtime.clone(),
@@ -81,11 +84,12 @@ impl Tiered {
         let mut tasks = vec![runtime.spawn(probe::run(Arc::clone(&inner)))];
         if let Some(shared) = &inner.shared {
             let heard = Arc::downgrade(&inner);
-            tasks.push(runtime.spawn(shared.follow(Arc::new(move |change| tell(&heard, change)))));
+            tasks.push(runtime.spawn(shared.follow(Arc::new(move |change| tell_from_cache(&heard, change)))));
         }
         if inner.last_good.is_some() {
             tasks.push(runtime.spawn(copying::follow(Arc::clone(&inner))));
         }
+        tasks.push(runtime.spawn(proof::run(Arc::clone(&inner))));
         Self { inner, tasks }
     }
 
@@ -126,13 +130,26 @@ fn tell(inner: &Weak<Inner>, change: StoreChange) {
     }
 }
 
+/// The cache's word. What it may have missed is no reason to copy anything: the truth tells the same by itself.
+fn tell_from_cache(inner: &Weak<Inner>, change: StoreChange) {
+    let Some(inner) = inner.upgrade() else { return };
+    match change {
+        StoreChange::Everything => inner.pass_on(change),
+        change => inner.heard(change),
+    }
+}
+
 impl Inner {
     /// Something was changed in the truth.
     fn heard(&self, change: StoreChange) {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(last_good) = &self.last_good {
             last_good.note(change.clone());
         }
+        self.pass_on(change);
+    }
+
+    fn pass_on(&self, change: StoreChange) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(listener) = listener {
             listener(change);
         }
@@ -154,67 +171,6 @@ impl Inner {
             self.doubt.notify_one();
         }
         answer
-    }
-
-    async fn tenant_nearby(&self, id: &TenantId) -> Result<Option<Arc<TenantDocument>>, StoreError> {
-        if let Some(shared) = &self.shared {
-            if let Some(document) = shared.get(id).await {
-                self.counters.shared.hit();
-                return Ok(Some(document));
-            }
-            self.counters.shared.miss();
-        }
-        let read = self.ask(self.truth.tenant(id)).await;
-        match read {
-            Ok(found) => {
-                self.counters.truth.hit();
-                if let Some(document) = &found {
-                    self.saw(document, News::Read);
-                }
-                Ok(found)
-            }
-            Err(StoreError::Unavailable(reason)) => {
-                self.counters.truth.miss();
-                let known = match &self.last_good {
-                    Some(last_good) => last_good.tenant(id).await?,
-                    None => None,
-                };
-                match known {
-                    Some(document) => {
-                        self.counters.last_good.hit();
-                        Ok(Some(document))
-                    }
-                    // It may be one that was made elsewhere, a moment ago.
-                    None => {
-                        self.counters.last_good.miss();
-                        Err(StoreError::Unavailable(reason))
-                    }
-                }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A document of the truth's, as it is there now. Nobody waits for what is made of it.
-    fn saw(&self, document: &Arc<TenantDocument>, news: News) {
-        if let Some(last_good) = &self.last_good {
-            last_good.keep(Arc::clone(document));
-        }
-        if let Some(shared) = self.shared.clone() {
-            let document = Arc::clone(document);
-            self.runtime.spawn(async move { shared.set(&document, news).await });
-        }
-    }
-
-    /// A tenant was deleted; this is what its deletion left.
-    fn saw_deletion(&self, id: &TenantId, revision: u64) {
-        if let Some(last_good) = &self.last_good {
-            last_good.note(StoreChange::Tenant { id: id.clone(), revision });
-        }
-        if let Some(shared) = self.shared.clone() {
-            let id = id.clone();
-            self.runtime.spawn(async move { shared.delete(&id, revision).await });
-        }
     }
 }
 

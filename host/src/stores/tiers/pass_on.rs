@@ -16,21 +16,40 @@ impl Tiered {
     fn pass<'a, T: Send + 'a>(&'a self, asking: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
         Box::pin(self.inner.ask(asking))
     }
+
+    fn written(
+        &self,
+        id: &TenantId,
+        outcome: Result<Arc<TenantDocument>, StoreError>,
+    ) -> Result<Arc<TenantDocument>, StoreError> {
+        match &outcome {
+            Ok(document) => self.inner.saw(document, News::Written),
+            Err(error) => self.inner.saw_failure(id, error),
+        }
+        outcome
+    }
 }
 
 impl Store for Tiered {
     fn tenant<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
-        Box::pin(async move {
-            let found = self.inner.ask(self.inner.truth.tenant(id)).await?;
-            if let Some(document) = &found {
-                self.inner.saw(document, News::Read);
-            }
-            Ok(found)
-        })
+        Box::pin(self.inner.tenant(id))
     }
 
     fn tenant_nearby<'a>(&'a self, id: &'a TenantId) -> StoreFuture<'a, Option<Arc<TenantDocument>>> {
         Box::pin(self.inner.tenant_nearby(id))
+    }
+
+    fn forget_nearby<'a>(&'a self, tenant: Option<&'a TenantId>) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            // One that can't be reached is not read from either.
+            let Some(shared) = self.inner.shared.as_ref().filter(|shared| shared.is_reached()) else { return Ok(()) };
+            let is_forgotten = match tenant {
+                Some(id) => shared.forget(id).await,
+                None => shared.forget_all().await,
+            };
+            let away = || StoreError::Unavailable("the shared cache did not answer".into());
+            is_forgotten.then_some(()).ok_or_else(away)
+        })
     }
 
     fn tenant_revisions<'a>(&'a self, ids: &'a [TenantId]) -> StoreFuture<'a, Vec<Option<u64>>> {
@@ -51,26 +70,23 @@ impl Store for Tiered {
     }
 
     fn create_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
-        Box::pin(async move {
-            let written = self.inner.ask(self.inner.truth.create_tenant(document)).await?;
-            self.inner.saw(&written, News::Written);
-            Ok(written)
-        })
+        let id = document.id.clone();
+        Box::pin(async move { self.written(&id, self.inner.ask(self.inner.truth.create_tenant(document)).await) })
     }
 
     fn replace_tenant(&self, document: TenantDocument) -> StoreFuture<'_, Arc<TenantDocument>> {
-        Box::pin(async move {
-            let written = self.inner.ask(self.inner.truth.replace_tenant(document)).await?;
-            self.inner.saw(&written, News::Written);
-            Ok(written)
-        })
+        let id = document.id.clone();
+        Box::pin(async move { self.written(&id, self.inner.ask(self.inner.truth.replace_tenant(document)).await) })
     }
 
     fn delete_tenant<'a>(&'a self, id: &'a TenantId, revision: u64, data: TenantData) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            self.inner.ask(self.inner.truth.delete_tenant(id, revision, data)).await?;
-            self.inner.saw_deletion(id, revision + 1);
-            Ok(())
+            let deleted = self.inner.ask(self.inner.truth.delete_tenant(id, revision, data)).await;
+            match &deleted {
+                Ok(()) => self.inner.saw_deletion(id, revision + 1).await,
+                Err(error) => self.inner.saw_failure(id, error),
+            }
+            deleted
         })
     }
 

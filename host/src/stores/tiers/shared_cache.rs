@@ -12,7 +12,7 @@ use std::{
 };
 
 use redis::{
-    Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, Script, Value,
+    Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, Script, ScriptInvocation, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{runtime::Handle, sync::Notify};
@@ -40,6 +40,17 @@ if not known or tonumber(known) < tonumber(ARGV[1]) then
 end
 if ARGV[4] ~= '' then redis.call('PUBLISH', KEYS[2], ARGV[4]) end
 return 1";
+
+/// Leaves nothing to be read of an entry, unless it is another by now.
+const BURY: &str = "
+if redis.call('HGET', KEYS[1], 'revision') == ARGV[1] then
+    redis.call('HSET', KEYS[1], 'document', '')
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 1";
+
+/// How many keys are looked at with one question, where all are to go.
+const SCANNED_AT_ONCE: usize = 1_000;
 
 /// What is configured of it.
 #[derive(Clone)]
@@ -74,11 +85,22 @@ pub struct SharedCache {
 
 struct State {
     set: Script,
+    bury: Script,
     reached: AtomicBool,
     /// Somebody could not reach it.
     doubt: Notify,
     /// Set before the first message can come.
     listener: std::sync::OnceLock<ChangeListener>,
+}
+
+/// What there is of a tenant.
+#[derive(Debug, PartialEq)]
+pub(super) enum Entry {
+    Document(Arc<TenantDocument>),
+    /// It was deleted. It may have been made again since, which only the truth knows.
+    Deleted,
+    /// Nothing that can be read.
+    Nothing,
 }
 
 impl SharedCache {
@@ -94,6 +116,7 @@ impl SharedCache {
         let client = Client::open(info.set_redis_settings(redis))?;
         let state = Arc::new(State {
             set: Script::new(SET),
+            bury: Script::new(BURY),
             reached: AtomicBool::new(false),
             doubt: Notify::new(),
             listener: std::sync::OnceLock::new(),
@@ -120,14 +143,18 @@ impl SharedCache {
         self.state.reached.load(Ordering::Relaxed)
     }
 
-    /// A tenant, where there is an entry and it can be read.
-    pub(super) async fn get(&self, id: &TenantId) -> Option<Arc<TenantDocument>> {
+    /// What there is of a tenant; nothing where it can't be asked.
+    pub(super) async fn get(&self, id: &TenantId) -> Entry {
         let mut get = redis::cmd("HGET");
         get.arg(self.key(id)).arg("document");
-        let text: Option<String> = self.ask(get).await?;
-        let document = serde_json::from_str(&text?).ok().and_then(|json| TenantDocument::from_json(json).ok())?;
+        let Some(Some(text)) = self.ask::<Option<String>>(get).await else { return Entry::Nothing };
+        if text.is_empty() {
+            return Entry::Deleted;
+        }
+        let document = serde_json::from_str(&text).ok().and_then(|json| TenantDocument::from_json(json).ok());
         // Whoever can write there must not give one tenant the document of another.
-        (document.id == *id).then(|| Arc::new(document))
+        let document = document.filter(|document| document.id == *id);
+        document.map_or(Entry::Nothing, |document| Entry::Document(Arc::new(document)))
     }
 
     /// Sets a tenant, unless there is a newer one.
@@ -146,17 +173,54 @@ impl SharedCache {
     }
 
     async fn run(&self, id: &TenantId, revision: u64, document: String, told: String) {
+        let mut call = self.state.set.key(self.key(id));
+        call.key(self.channel()).arg(revision).arg(document).arg(self.lifetime_millis()).arg(told);
+        self.invoke(&call).await;
+    }
+
+    /// Leaves nothing to be read of a tenant that is gone, where there is still the document of this revision.
+    pub(super) async fn bury(&self, id: &TenantId, revision: u64) {
+        let mut call = self.state.bury.key(self.key(id));
+        call.arg(revision).arg(self.lifetime_millis());
+        self.invoke(&call).await;
+    }
+
+    async fn invoke(&self, call: &ScriptInvocation<'_>) {
         if !self.is_reached() {
             return;
         }
-        let mut call = self.state.set.key(self.key(id));
-        call.key(self.channel());
-        call.arg(revision).arg(document).arg(u64::try_from(self.settings.lifetime.as_millis()).unwrap_or(u64::MAX));
-        call.arg(told);
         let mut manager = self.manager.clone();
         let done = tokio::time::timeout(PATIENCE * 2, call.invoke_async::<Value>(&mut manager)).await;
         if !matches!(done, Ok(Ok(_))) {
             self.state.doubt.notify_one();
+        }
+    }
+
+    /// Takes away what there is of a tenant; whether it is gone.
+    pub(super) async fn forget(&self, id: &TenantId) -> bool {
+        let mut delete = redis::cmd("DEL");
+        delete.arg(self.key(id));
+        self.ask::<Value>(delete).await.is_some()
+    }
+
+    /// Takes away what there is of all tenants; whether all of it is gone. Takes the longer the more there are.
+    pub(super) async fn forget_all(&self) -> bool {
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(&cursor).arg("MATCH").arg(self.all_keys()).arg("COUNT").arg(SCANNED_AT_ONCE);
+            let Some((next, keys)) = self.ask::<(String, Vec<String>)>(scan).await else { return false };
+            if !keys.is_empty() {
+                let mut delete = redis::cmd("DEL");
+                delete.arg(&keys);
+                if self.ask::<Value>(delete).await.is_none() {
+                    return false;
+                }
+            }
+            if next == "0" {
+                return true;
+            }
+            cursor = next;
         }
     }
 
@@ -180,6 +244,22 @@ impl SharedCache {
         format!("{}tenant:{id}", self.settings.prefix)
     }
 
+    /// Selects the keys of all tenants. What the prefix has of signs that stand for others stands for itself.
+    fn all_keys(&self) -> String {
+        let mut pattern = String::new();
+        for sign in self.settings.prefix.chars() {
+            if matches!(sign, '*' | '?' | '[' | ']' | '^' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(sign);
+        }
+        pattern + "tenant:*"
+    }
+
+    fn lifetime_millis(&self) -> u64 {
+        u64::try_from(self.settings.lifetime.as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn channel(&self) -> String {
         format!("{}changes", self.settings.prefix)
     }
@@ -189,17 +269,22 @@ impl SharedCache {
         let cache = self.clone();
         async move {
             let _ = cache.state.listener.set(Arc::clone(&listener));
+            // A connection that breaks is noticed elsewhere first, which tells nobody.
+            let mut was_there = false;
             loop {
                 let is_there = cache.look().await;
-                let was_there = cache.state.reached.swap(is_there, Ordering::AcqRel);
+                let heard_all = cache.state.reached.swap(is_there, Ordering::AcqRel);
+                if is_there && !heard_all {
+                    listener(StoreChange::Everything);
+                }
                 if is_there && !was_there {
                     tracing::info!("the shared cache is there");
-                    listener(StoreChange::Everything);
                 } else if was_there && !is_there {
                     tracing::warn!(
                         "the shared cache is away: tenants are read from the store, and changes found there"
                     );
                 }
+                was_there = is_there;
                 let every = if is_there { LOOK_EVERY } else { LOOK_EVERY_AWAY };
                 let _ = tokio::time::timeout(every, cache.state.doubt.notified()).await;
             }

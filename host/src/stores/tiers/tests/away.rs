@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{
     Logged, Tiered,
     faulty::{Faulty, Manner},
-    kept, until,
+    id, kept, until,
 };
 use crate::stores::{FlagSets, Mark, MarkKind, Marks, Store, StoreError, TenantData, contract};
 
@@ -106,5 +106,26 @@ async fn one_late_answer_is_no_outage_and_of_one_the_log_says_why() {
     assert_eq!(logged.lines(&["WARN", "the store is away", "the port is closed"]), 1);
     truth.pings(Manner::Answers);
     until("it is back", async || reach.is_reached()).await;
+    tiered.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_answered_is_compared_with_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = Faulty::open(folder.path());
+    let tiered = Tiered::start(Arc::clone(&truth) as _, None, Some(kept(folder.path())), &Handle::current());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    tiered.listen(Arc::new(move |change| drop(tell.send(change))));
+    let first = tiered.create_tenant(contract::tenant("acme")).await.unwrap();
+    let on_disk = tiered.inner.last_good.as_ref().unwrap().kept();
+    until("it is on the disk", async || on_disk.tenant(&first.id).await.unwrap().is_some()).await;
+    // Of this nobody tells.
+    truth.store.replace_tenant((*first).clone()).await.unwrap();
+    truth.calls(Manner::Refuses);
+    assert_eq!(tiered.tenant_nearby(&id("acme")).await.unwrap().unwrap().revision, 1);
+    assert!(tiered.reach().unwrap().is_reached(), "it never was away");
+    truth.calls(Manner::Answers);
+    let change = timeout(Duration::from_secs(30), told.recv()).await.expect("word of what is newer");
+    assert_eq!(change, Some(crate::stores::StoreChange::Tenant { id: id("acme"), revision: 2 }));
     tiered.close().await;
 }
