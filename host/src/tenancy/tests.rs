@@ -1,12 +1,14 @@
 //! The supervisor through its handle, without any module: who is answered, and that nothing is left behind.
 
+mod away;
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
     flags::{Definitions, Reason, unix_seconds},
     loader::{Loader, LoaderSettings},
-    stores::{SqliteStore, TenantData},
+    stores::{SqliteStore, Store, TenantData},
 };
 
 struct Stage {
@@ -24,6 +26,11 @@ fn stage() -> Stage {
 
 fn stage_with(memory_budget: usize) -> Stage {
     let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path()).unwrap());
+    Stage { tenancy: start(folder.path(), store, memory_budget), folder }
+}
+
+fn start(folder: &std::path::Path, store: Arc<dyn Store>, memory_budget: usize) -> Tenancy {
     let second = Duration::from_secs(1);
     let settings = TenancySettings {
         reload: ReloadSettings::default(),
@@ -45,13 +52,13 @@ fn stage_with(memory_budget: usize) -> Stage {
     let limits = ModuleLimits { concurrency: 4, body_bytes: 1024, deadline: second };
     let tenancy = Tenancy::start(
         settings,
-        Arc::new(SqliteStore::open(folder.path()).unwrap()),
-        Loader::start(LoaderSettings::below(folder.path())).unwrap(),
+        store,
+        Loader::start(LoaderSettings::below(folder)).unwrap(),
         Arc::new(Catalog::default()),
         tokio::runtime::Handle::current(),
         Box::new(move |_| limits),
     );
-    Stage { tenancy: tenancy.unwrap(), folder }
+    tenancy.unwrap()
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {

@@ -11,7 +11,7 @@ mod proof;
 mod shared_cache;
 mod tenants;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     fmt,

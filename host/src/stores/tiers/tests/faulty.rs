@@ -21,7 +21,7 @@ use crate::{
 
 /// What comes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     Answers,
     Refuses,
     /// Does what it is asked, and says that it can't.
@@ -30,22 +30,22 @@ pub(super) enum Manner {
     IsSilent,
 }
 
-pub(super) struct Faulty {
-    pub(super) store: SqliteStore,
+pub(crate) struct Faulty {
+    pub(crate) store: SqliteStore,
     manner: Mutex<Manner>,
     pings: Mutex<Manner>,
     /// So many pings fail, whatever is said of the others.
-    pub(super) late_pings: AtomicUsize,
-    pub(super) has_bad_marks: AtomicBool,
+    pub(crate) late_pings: AtomicUsize,
+    pub(crate) has_bad_marks: AtomicBool,
     /// How many calls have begun that are no pings.
-    pub(super) begun: AtomicUsize,
+    pub(crate) begun: AtomicUsize,
     /// How many pages of tenants were asked for.
-    pub(super) pages: AtomicUsize,
+    pub(crate) pages: AtomicUsize,
     listener: Mutex<Option<ChangeListener>>,
 }
 
 impl Faulty {
-    pub(super) fn open(folder: &Path) -> Arc<Self> {
+    pub(crate) fn open(folder: &Path) -> Arc<Self> {
         Arc::new(Self {
             store: SqliteStore::open(folder.join("truth")).unwrap(),
             manner: Mutex::new(Manner::Answers),
@@ -59,17 +59,17 @@ impl Faulty {
     }
 
     /// Calls end like this from now on.
-    pub(super) fn calls(&self, manner: Manner) {
+    pub(crate) fn calls(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;
     }
 
     /// Pings end like this from now on.
-    pub(super) fn pings(&self, manner: Manner) {
+    pub(crate) fn pings(&self, manner: Manner) {
         *self.pings.lock().unwrap() = manner;
     }
 
     /// As its stream of changes would.
-    pub(super) fn tell(&self, change: StoreChange) {
+    pub(crate) fn tell(&self, change: StoreChange) {
         let listener = self.listener.lock().unwrap().clone();
         listener.unwrap()(change);
     }

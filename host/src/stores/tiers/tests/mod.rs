@@ -4,7 +4,7 @@
 mod away;
 mod cache;
 mod disk;
-mod faulty;
+pub(crate) mod faulty;
 
 use std::{
     io,
