@@ -17,9 +17,9 @@ use super::{
 /// read have a hundredth.
 const MAX_PARTS: u64 = 4_000;
 
-/// The most parts of all rules of a file, so much more than fits into one without references that only few references to
-/// much come to it. Measured: some 200 bytes of memory each.
-const MAX_PARTS_OF_ALL: u64 = 500_000;
+/// The most parts of all rules of a file. What is written out hardly comes to it; a few references to much do. Measured: 200
+/// bytes of memory each, where they are names of tenants.
+const MAX_PARTS_OF_ALL: u64 = 1_000_000;
 
 /// A text counts as one part more for each so many bytes.
 const BYTES_OF_A_PART: usize = 128;
