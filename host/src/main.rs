@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tenon_host::loader::share_arenas();
     tenon_host::cli::run()
 }

@@ -9,7 +9,7 @@
 //! proxy says of it, `hosting`
 //! and `logging` are what the module may ask, `reaper` unloads. `interpose` and `footprint` know what the
 //! module left behind on the host's threads. `presence` and `watchdog` know which thread is in whose code, and
-//! for how long.
+//! for how long. `allocator` is about the memory that all of them share.
 
 mod staging;
 
@@ -47,6 +47,9 @@ mod report;
 
 mod error;
 
+mod allocator;
+
+pub use allocator::share_arenas;
 pub use call::{Call, CallRequest};
 pub use error::{LoadError, Route};
 pub use footprint::sweep_this_thread;

@@ -75,6 +75,8 @@ pub(crate) fn count(effort: Effort, counter: Counter) -> Result<Vec<Count>> {
     let number = tenants_of(effort);
     // The one with resident memory first: allocators keep what was freed.
     let mut values = [0.0; FIGURES.len()];
+    // As `tenon` does.
+    tenon_host::loader::share_arenas();
     values[7] = resident()?;
     let modules = MODULES.map(|name| name.parse::<ModuleName>());
     let modules = modules.into_iter().collect::<std::result::Result<Vec<_>, _>>().doing("name a module")?;
