@@ -4,12 +4,15 @@
 //! `cargo xtask bench` builds what is needed and runs this. docs/benchmarks.md says what each row means. `bench soak`,
 //! which `cargo xtask soak` runs, is another thing: it looks for lost answers, and fails where there are any.
 
+mod background;
 mod counted;
 mod counting_store;
 mod failure;
 mod flag_file;
+mod host;
 mod interrupt;
 mod item;
+mod line;
 mod load;
 mod machine;
 mod peer;

@@ -3,19 +3,16 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::{Effort, progress};
 use crate::{
     failure::{Doing, Failure, Result},
+    host::{HostProcess, any_port},
     load,
     report::{Goal, Line, Report},
     stats::Spread,
@@ -24,29 +21,8 @@ use crate::{
 
 const ROW: &str = "start";
 const STORED: usize = 100_000;
-/// How long the host may take to get ready, and to end.
+/// How long the host may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A started host. Ended and reaped when it is dropped.
-struct Started(Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            // Not waited for yet, so its number is nobody else's.
-            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
 
 pub(crate) fn start(effort: Effort, report: &mut Report) -> Result<()> {
     let folder = super::folder()?;
@@ -92,18 +68,14 @@ pub(crate) fn start(effort: Effort, report: &mut Report) -> Result<()> {
 
 /// How long a host on this folder takes from the start of its program until `/readyz` answers 200.
 fn until_ready(folder: &Path) -> Result<Duration> {
-    let mut command = Command::new(built_beside("tenon")?);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.arg("--plugins").arg(folder.join("plugins")).arg("--data").arg(folder.join("data")).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut command = HostProcess::command(folder, [any_port(), any_port()])?;
+    command.stderr(Stdio::null());
     let begun = Instant::now();
-    let mut host = Started(command.spawn().doing("start the host")?);
-    let stdout = host.0.stdout.take().ok_or_else(|| Failure::new("the host has no output"))?;
-    let mut lines = BufReader::new(stdout).lines().map_while(std::result::Result::ok);
-    let address = lines.find_map(|line| admin_address(&line)).ok_or_else(|| Failure::new("the host did not start"))?;
+    let mut host = HostProcess::spawn(command)?;
+    host.until_it_listens()?;
     loop {
         let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_vec();
-        let answers = load::answers(address, Rc::from([request]))?;
+        let answers = load::answers(host.operators, Rc::from([request]))?;
         if answers.iter().all(|answer| answer.starts_with(b"HTTP/1.1 200")) {
             return Ok(begun.elapsed());
         }
@@ -111,21 +83,5 @@ fn until_ready(folder: &Path) -> Result<Duration> {
             return Err(Failure::new("the host did not get ready"));
         }
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn admin_address(line: &str) -> Option<SocketAddr> {
-    line.strip_prefix("operators: http://")?.split(' ').next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_operators_address_is_found_in_what_a_host_prints() {
-        let address = admin_address("operators: http://127.0.0.1:4711 (token: /data/admin.token)");
-        assert_eq!(address, Some(([127, 0, 0, 1], 4711).into()));
-        assert_eq!(admin_address("tenants: http://127.0.0.1:4711"), None);
     }
 }

@@ -2,7 +2,6 @@
 //! answer goes into the books, whatever it is; a connection that fails is made anew.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,13 +13,14 @@ use std::{
 use tokio::task::LocalSet;
 
 use super::{
-    ledger::{Ledger, Times},
+    ledger::Ledger,
     versions::{BASE, version_of_mark},
     windows::Windows,
 };
 use crate::{
     failure::{Doing, Result},
-    load::{Client, Requests, request},
+    line::{Asked, Line, Times, body, shown},
+    load::{Requests, request},
 };
 
 /// How many connections are kept open: so many that each has time between its requests, and is not late by itself.
@@ -31,12 +31,6 @@ const STREAMS: usize = 2;
 
 /// How many pieces a stream of module `shifter` has.
 const PIECES: usize = 5;
-
-/// After so long without an answer there is none.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long to wait before a connection that failed is made anew.
-const RECONNECT: Duration = Duration::from_millis(10);
 
 /// How many tenants get half of the requests; the others share the other half with them.
 const BUSY: usize = 4;
@@ -91,7 +85,7 @@ pub(super) fn ask(address: SocketAddr, tenants: usize, rate: f64, books: &Shared
     for index in 0..CONNECTIONS {
         let (turns, requests, books, end) = (Arc::clone(&turns), requests.clone(), books.clone(), Arc::clone(end));
         local.spawn_local(async move {
-            let mut line = Line { address, client: None };
+            let mut line = Line::to(address);
             let mut due = begin + every.mul_f64(index as f64 / CONNECTIONS as f64);
             let mut next = index * turns.len() / CONNECTIONS;
             while !end.load(Ordering::Relaxed) {
@@ -110,7 +104,7 @@ pub(super) fn ask(address: SocketAddr, tenants: usize, rate: f64, books: &Shared
     for index in 0..STREAMS {
         let (books, end) = (books.clone(), Arc::clone(end));
         local.spawn_local(async move {
-            let mut line = Line { address, client: None };
+            let mut line = Line::to(address);
             let mut tenant = index * tenants / STREAMS;
             while !end.load(Ordering::Relaxed) {
                 let asked = line.ask(request(&format!("{BASE}/stream"), tenant).as_bytes()).await;
@@ -121,51 +115,6 @@ pub(super) fn ask(address: SocketAddr, tenants: usize, rate: f64, books: &Shared
     }
     runtime.block_on(local);
     Ok(())
-}
-
-/// A connection, while it holds.
-struct Line {
-    address: SocketAddr,
-    client: Option<Client>,
-}
-
-/// What came of a request.
-struct Asked {
-    times: Times,
-    answer: io::Result<Vec<u8>>,
-}
-
-impl Line {
-    async fn ask(&mut self, request: &[u8]) -> Asked {
-        let sent = Instant::now();
-        let asking = async {
-            let client = match &mut self.client {
-                Some(client) => client,
-                none => none.insert(Client::connect(self.address).await?),
-            };
-            Ok(client.exchange(request).await?.to_vec())
-        };
-        let answer = tokio::time::timeout(PATIENCE, asking)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))));
-        let times = Times { sent, received: Instant::now() };
-        if answer.is_err() {
-            self.client = None;
-            tokio::time::sleep(RECONNECT).await;
-        }
-        Asked { times, answer }
-    }
-}
-
-/// The body of an answer.
-fn body(answer: &[u8]) -> &[u8] {
-    const BLANK: &[u8] = b"\r\n\r\n";
-    answer.windows(BLANK.len()).position(|at| at == BLANK).map_or(&[], |at| &answer[at + BLANK.len()..])
-}
-
-/// The first lines of an answer, for people.
-fn shown(answer: &[u8]) -> String {
-    String::from_utf8_lossy(&answer[..answer.len().min(600)]).escape_debug().to_string()
 }
 
 fn note(books: &Shared, tenant: usize, from: Instant, due: Instant, asked: Asked) {

@@ -7,23 +7,19 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{ChildStderr, Stdio},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
 use super::versions::version_of_text;
 use crate::{
     failure::{Doing, Failure, Result},
-    tenants::built_beside,
+    host::{HostProcess, any_port},
 };
-
-/// How long the host may take to start, and to end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the soak needs: each move in the log; no version proves itself, so that a panic always leads back to the one
 /// before; what is unused is unloaded with the next sweep.
@@ -57,10 +53,9 @@ struct Line {
 /// A running host. Ended and reaped when it is dropped.
 #[derive(Debug)]
 pub(super) struct Host {
-    child: Child,
+    process: HostProcess,
     staging: PathBuf,
     log: Option<JoinHandle<()>>,
-    pub(super) tenants: SocketAddr,
 }
 
 /// Resident memory in MB; a million bytes each.
@@ -74,44 +69,35 @@ pub(super) struct Memory {
 impl Host {
     /// Starts a host on folders `plugins` and `data` below one that is there.
     pub(super) fn start(folder: &Path, told: impl FnMut(Told) + Send + 'static) -> Result<Self> {
-        let program = built_beside("tenon")?;
         let config = folder.join("tenon.toml");
         fs::write(&config, CONFIG).doing(format_args!("write `{}`", config.display()))?;
-        let data = folder.join("data");
-        let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"]).arg(config);
-        command.arg("--plugins").arg(folder.join("plugins")).arg("--data").arg(&data).current_dir(folder);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().doing("start the host")?;
-        let staging = data.join("staging");
-        let mut host = Self { child, staging, log: None, tenants: ([127, 0, 0, 1], 0).into() };
+        let mut command = HostProcess::command(folder, [any_port(), any_port()])?;
+        command.arg("--config").arg(config).stderr(Stdio::piped());
+        let process = HostProcess::spawn(command)?;
+        let mut host = Self { process, staging: folder.join("data/staging"), log: None };
         let log = folder.join("host.log");
         let file = File::create(&log).doing(format_args!("make `{}`", log.display()))?;
-        if let Some(stderr) = host.child.stderr.take() {
+        if let Some(stderr) = host.process.log() {
             let following = std::thread::Builder::new().name("log".to_owned());
             host.log = Some(following.spawn(move || follow(stderr, file, told)).doing("start the log's thread")?);
         }
-        let mut line = String::new();
-        if let Some(stdout) = host.child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).doing("hear from the host")?;
-        }
-        let address = line.trim().strip_prefix("tenants: http://").and_then(|address| address.parse().ok());
-        host.tenants =
-            address.ok_or_else(|| Failure::new(format!("the host did not start: see `{}`", log.display())))?;
+        host.process.until_it_listens()?;
         Ok(host)
+    }
+
+    /// Where tenants ask.
+    pub(super) fn tenants(&self) -> SocketAddr {
+        self.process.tenants
     }
 
     /// Whether it still runs.
     pub(super) fn check(&mut self) -> Result<()> {
-        match self.child.try_wait().doing("look at the host")? {
-            None => Ok(()),
-            Some(status) => Err(Failure::new(format!("the host ended with {status}"))),
-        }
+        self.process.check()
     }
 
     /// How much memory it has.
     pub(super) fn memory(&self) -> Result<Memory> {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.process.id());
         let text = fs::read_to_string(&path).doing(format_args!("read `{path}`"))?;
         let field = |name: &str| megabytes(&text, name);
         let (all, anonymous) = field("VmRSS:")
@@ -122,7 +108,7 @@ impl Host {
 
     /// How many copies of module files are mapped into it.
     pub(super) fn mapped(&self) -> Result<usize> {
-        let path = format!("/proc/{}/maps", self.child.id());
+        let path = format!("/proc/{}/maps", self.process.id());
         let text = fs::read_to_string(&path).doing(format_args!("read `{path}`"))?;
         let staging = self.staging.to_string_lossy();
         let files: BTreeSet<&str> = text.lines().filter_map(|line| Some(&line[line.find(&*staging)?..])).collect();
@@ -131,31 +117,16 @@ impl Host {
 
     /// Ends it orderly.
     pub(super) fn stop(mut self) -> Result<()> {
-        let status = self.leave().ok_or_else(|| Failure::new("the host did not end in time"))?;
+        let status = self.process.leave().ok_or_else(|| Failure::new("the host did not end in time"))?;
         if status.success() { Ok(()) } else { Err(Failure::new(format!("the host ended with {status}"))) }
-    }
-
-    fn leave(&mut self) -> Option<std::process::ExitStatus> {
-        if let Ok(None) = self.child.try_wait() {
-            // Not waited for yet, so its number is nobody else's.
-            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if self.leave().is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        // The log ends with the process.
+        if self.process.leave().is_none() {
+            self.process.kill();
         }
         if let Some(log) = self.log.take() {
             let _ = log.join();

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::versions::Mood;
+use crate::line::Times;
 
 /// How many of the problems are told in words.
 const TOLD: usize = 10;
@@ -24,13 +25,6 @@ const REMEMBERED: usize = 64;
 /// A version in force, by its place in the order. Twice the version's number; one more where a tenant has gone back
 /// from this version to the one before.
 type Reign = usize;
-
-/// When a request was sent, and its answer received.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    pub(super) sent: Instant,
-    pub(super) received: Instant,
-}
 
 /// One version.
 #[derive(Debug)]

@@ -13,10 +13,6 @@ mod windows;
 use std::{
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +27,7 @@ use self::{
     versions::{MODULE, Mood, Versions},
 };
 use crate::{
+    background::Background,
     failure::{Doing, Failure, Result},
     interrupt, load, machine,
     report::Report,
@@ -123,12 +120,13 @@ fn run(options: &Options, folder: &Path) -> Result<(Report, Option<String>)> {
     let requests = asking::requests(&asking::turns(tenants));
     let peak_for = (whole / 20).clamp(Duration::from_millis(500), Duration::from_secs(5));
     // The first makes the instances.
-    load::closed(host.tenants, requests.clone(), CONNECTIONS, peak_for / 4)?;
-    let peak = load::closed(host.tenants, requests, CONNECTIONS, peak_for)?.per_second();
+    load::closed(host.tenants(), requests.clone(), CONNECTIONS, peak_for / 4)?;
+    let peak = load::closed(host.tenants(), requests, CONNECTIONS, peak_for)?.per_second();
     let rate = peak * PART_OF_PEAK;
     eprintln!("soak: {peak:.0} requests a second at most; {rate:.0} a second from now on");
 
-    let asking = Asking::start(&host, tenants, rate, &books)?;
+    let (address, shared) = (host.tenants(), books.clone());
+    let asking = Background::start(move |end| asking::ask(address, tenants, rate, &shared, end))?;
     let begun = Instant::now();
     let until_panic = if options.files.is_some() { UNTIL_PANIC_COUNTED } else { UNTIL_PANIC };
     let mut replacing = Replacing { versions: &versions, host: &mut host, books: &books, tenants, until_panic };
@@ -176,36 +174,4 @@ fn run(options: &Options, folder: &Path) -> Result<(Report, Option<String>)> {
     let before = before.unwrap_or(after);
     let figures = Figures { books: &books, tenants, peak, rate, lasted, mapped, before, after };
     Ok((figures.report(machine), figures.problems()))
-}
-
-/// The load on its own thread; ended when it is dropped.
-struct Asking {
-    end: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<Result<()>>>,
-}
-
-impl Asking {
-    fn start(host: &Host, tenants: usize, rate: f64, books: &Shared) -> Result<Self> {
-        let end = Arc::new(AtomicBool::new(false));
-        let (address, books, until) = (host.tenants, books.clone(), Arc::clone(&end));
-        let thread = std::thread::Builder::new().name("load".to_owned());
-        let thread = thread.spawn(move || asking::ask(address, tenants, rate, &books, &until));
-        Ok(Self { end, thread: Some(thread.doing("start the load's thread")?) })
-    }
-
-    /// Ends it when each request that is under way has its answer.
-    fn end(mut self) -> Result<()> {
-        self.end.store(true, Ordering::Relaxed);
-        let thread = self.thread.take();
-        thread.map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(Failure::new("the load panicked"))))
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ledger::Times;
+use crate::line::Times;
 use crate::stats::Latencies;
 
 /// How far from a swap a request is near it.
