@@ -75,6 +75,8 @@ mod proxies;
 /// Servers of stores are killed and come back.
 mod servers;
 mod several_hosts;
+/// The benchmark of several hosts, in short.
+mod several_hosts_measured;
 /// A tenant's settings for a module.
 mod settings;
 /// Files are replaced under load, and every answer is checked.

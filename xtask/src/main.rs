@@ -11,6 +11,7 @@ mod modules;
 mod new;
 mod process;
 mod run;
+mod services;
 mod soak;
 mod test;
 mod tidy;
@@ -85,8 +86,11 @@ enum Command {
     Ci,
     /// Runs the benchmarks, each against a peer in the same run
     Bench {
-        /// Which row; all when none is named
+        /// Which row; when none is named all but `hosts`, which needs servers
         row: Option<String>,
+        /// For how many seconds row `hosts` has both of its servers away; 60 when it is left out
+        #[arg(long, value_name = "SECONDS")]
+        outage: Option<u64>,
         /// The rows as JSON on stdout
         #[arg(long)]
         json: bool,
@@ -133,7 +137,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::New { name, out } => new::new_command(&workspace, &name, out),
         Command::Tidy => tidy::tidy(&workspace),
         Command::Ci => ci::ci(&workspace),
-        Command::Bench { row, json } => bench::bench(&workspace, row.as_deref(), json),
+        Command::Bench { row, outage, json } => bench::bench(&workspace, row.as_deref(), outage, json),
         Command::Soak { minutes, tenants, json } => soak::soak(&workspace, minutes.as_deref(), tenants, json),
     }
 }

@@ -25,6 +25,11 @@ impl<T: Send + 'static> Background<T> {
         Ok(Self { end, thread: Some(thread.doing("start the load's thread")?) })
     }
 
+    /// Whether it has ended by itself, which means that it failed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ends it when each request that is under way has its answer.
     pub(crate) fn end(mut self) -> Result<T> {
         self.end.store(true, Ordering::Relaxed);

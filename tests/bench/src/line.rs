@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::load::Client;
 
 /// After so long without an answer there is none.
@@ -62,13 +64,36 @@ impl Line {
     }
 }
 
+/// The status of an answer; 0 where it is none.
+pub(crate) fn status(answer: &[u8]) -> u16 {
+    let digits = answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
+}
+
 /// The body of an answer.
 pub(crate) fn body(answer: &[u8]) -> &[u8] {
     const BLANK: &[u8] = b"\r\n\r\n";
     answer.windows(BLANK.len()).position(|at| at == BLANK).map_or(&[], |at| &answer[at + BLANK.len()..])
 }
 
+/// The body of an answer as JSON; null where it is none.
+pub(crate) fn json(answer: &[u8]) -> Value {
+    serde_json::from_slice(body(answer)).unwrap_or_default()
+}
+
 /// The first lines of an answer, for people.
 pub(crate) fn shown(answer: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..answer.len().min(600)]).escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_body_are_found_in_an_answer() {
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
+        assert_eq!((status(answer), json(answer)["a"].as_u64()), (503, Some(1)));
+        assert_eq!((status(b"HTTP/1.1 20"), json(b"HTTP/1.1 204 No Content\r\n\r\n")), (0, Value::Null));
+    }
 }

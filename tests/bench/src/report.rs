@@ -28,7 +28,7 @@ pub(crate) struct Line {
     pub(crate) row: &'static str,
     pub(crate) what: String,
     pub(crate) figure: f64,
-    /// `req/s`, `ns`, `ms`, `us`, `B`, `MB`; `x` for ratios, nothing for what is counted.
+    /// `req/s`, `ns`, `ms`, `us`, `s`, `B`, `MB`; `x` for ratios, nothing for what is counted.
     pub(crate) unit: &'static str,
     /// How far the rounds went, see [`Spread`]; `None` where the figure is not a median of rounds.
     pub(crate) range: Option<(f64, f64)>,

@@ -3,7 +3,6 @@
 mod clients;
 mod leftovers;
 mod output;
-mod services;
 
 use std::{
     env,
@@ -19,10 +18,11 @@ use crate::{
     modules::Selection,
     process::shown,
     run,
+    services::Services,
     workspace::Workspace,
 };
 
-use self::{leftovers::Watch, output::Report, services::Services};
+use self::{leftovers::Watch, output::Report};
 
 /// What a skipped test means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

