@@ -24,8 +24,9 @@ const QUICK_OUTAGE: Duration = Duration::from_secs(5);
 
 /// Measures it; both backends are away for `outage`, or as long as the effort says.
 pub(crate) fn hosts(effort: Effort, outage: Option<Duration>, report: &mut Report) -> Result<()> {
+    let servers = site::server_words()?;
     let folder = super::folder()?;
-    measure(effort, outage, folder.path(), report).map_err(|failure| {
+    measure(effort, outage, folder.path(), &servers, report).map_err(|failure| {
         if interrupt::check().is_err() {
             return failure;
         }
@@ -33,14 +34,20 @@ pub(crate) fn hosts(effort: Effort, outage: Option<Duration>, report: &mut Repor
     })
 }
 
-fn measure(effort: Effort, outage: Option<Duration>, folder: &Path, report: &mut Report) -> Result<()> {
+fn measure(
+    effort: Effort,
+    outage: Option<Duration>,
+    folder: &Path,
+    servers: &[String; 2],
+    report: &mut Report,
+) -> Result<()> {
     let (writes, few, kills, usual) = match effort {
         Effort::Full => (1_000, 20, 20, OUTAGE),
         Effort::Quick => (100, 5, 4, QUICK_OUTAGE),
     };
     let outage = outage.unwrap_or(usual);
     eprintln!("hosts: starting two servers and three hosts");
-    let mut site = Site::start(folder)?;
+    let mut site = Site::start(folder, servers)?;
 
     let mut add = |line: Line, goal: Option<Goal>| {
         report.lines.push(match goal {

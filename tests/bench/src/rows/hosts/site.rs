@@ -63,9 +63,9 @@ pub(super) struct Target {
 
 impl Site {
     /// Starts all of it below a folder, makes the tenant, and waits until each host serves it.
-    pub(super) fn start(folder: &Path) -> Result<Self> {
-        let mongo = start_server("TENON_TEST_MONGODB_SERVER", &folder.join("mongo"))?;
-        let redis = start_server("TENON_TEST_REDIS_SERVER", &folder.join("redis"))?;
+    pub(super) fn start(folder: &Path, [mongo, redis]: &[String; 2]) -> Result<Self> {
+        let mongo = Server::start(mongo, &folder.join("mongo")).doing("start MongoDB")?;
+        let redis = Server::start(redis, &folder.join("redis")).doing("start Redis")?;
         let config = format!(
             "[store]\nkind = \"mongodb\"\nuri = \"mongodb://127.0.0.1:{}/tenon\"\n[cache]\nuri = \"redis://127.0.0.1:{}/\"\n",
             mongo.port(),
@@ -108,14 +108,14 @@ impl Site {
     }
 }
 
-/// Starts a server on a port that is free, by the words in a variable.
-fn start_server(variable: &str, folder: &Path) -> Result<Server> {
-    let words = std::env::var(variable).map_err(|_| {
-        Failure::new(format!(
-            "{variable} does not say how to start a server\nhint: `cargo xtask bench hosts` brings one"
-        ))
-    })?;
-    Server::start(&words, folder).doing(format_args!("start what {variable} says"))
+/// How to start MongoDB and Redis, from the variables that say it.
+pub(super) fn server_words() -> Result<[String; 2]> {
+    let words = |variable: &str| {
+        let hint = "hint: `cargo xtask bench hosts` brings one";
+        std::env::var(variable)
+            .map_err(|_| Failure::new(format!("{variable} does not say how to start a server\n{hint}")))
+    };
+    Ok([words("TENON_TEST_MONGODB_SERVER")?, words("TENON_TEST_REDIS_SERVER")?])
 }
 
 impl Host {
