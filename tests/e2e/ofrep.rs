@@ -41,7 +41,7 @@ fn definitions() -> Value {
             "killed": { "state": "DISABLED", "variants": variants, "defaultVariant": "on" },
             "open": { "state": "ENABLED", "variants": variants },
             "half": { "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": { "fractional": [["on", 1], ["off", 1]] } },
-            "broken": { "state": "ENABLED", "variants": variants, "targeting": { "if": [true, "nowhere"] } },
+            "broken": { "state": "ENABLED", "variants": variants, "targeting": { "cat": ["no", "where"] } },
             "mine": { "state": "ENABLED", "variants": { "true": true, "false": false }, "targeting": { "==": [{ "var": "tenantId" }, "acme"] } },
         },
     })
@@ -157,7 +157,7 @@ fn all_flags_come_with_an_etag_of_tenant_context_and_values() {
     let keys: Vec<&str> = flags["flags"].as_array().unwrap().iter().map(|flag| flag["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["a/b", "broken", "half", "killed", "lit", "mine", "open", "plain", "staff"]);
     assert_eq!((&of(&flags, "staff")["value"], &flags["metadata"]), (&json!(true), &json!({ "flagSetId": "web" })));
-    let details = "The rule of the flag names none of its variants";
+    let details = "The rule of the flag names none of its variants; the log of the host says which";
     assert_eq!(of(&flags, "broken"), json!({ "key": "broken", "errorCode": "GENERAL", "errorDetails": details }));
     let etag = answer.header("etag").to_owned();
     assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 20, "{etag}");
@@ -200,7 +200,7 @@ fn refusals_are_told_as_clients_read_them() {
     };
     let unknown = json!({ "key": "nope", "errorCode": "FLAG_NOT_FOUND", "errorDetails": "Nobody knows this flag" });
     refused(one(&host, "nope", json!({})), 404, unknown);
-    let details = "The rule of the flag names none of its variants";
+    let details = "The rule of the flag names none of its variants; the log of the host says which";
     refused(
         one(&host, "broken", json!({})),
         400,

@@ -49,7 +49,7 @@ fn definitions() -> Value {
         },
         "killed": { "state": "DISABLED", "variants": switch, "defaultVariant": "off" },
         "open": { "state": "ENABLED", "variants": { "one": "1" } },
-        "broken": { "state": "ENABLED", "variants": switch, "targeting": { "if": [true, "nowhere"] } },
+        "broken": { "state": "ENABLED", "variants": switch, "targeting": { "cat": ["no", "where"] } },
     });
     for odd in ["a/b", "a b", "ä:b+c", "a/b/"] {
         flags[odd] = plain(json!(odd));

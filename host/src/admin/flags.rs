@@ -14,7 +14,8 @@ use super::{
     state::Shared,
 };
 use crate::{
-    flags::{FlagAnswer, FlagChange, FlagName, FlagSource},
+    flags::{FlagAnswer, FlagChange, FlagName, FlagSet, FlagSource, Reason, unix_seconds},
+    names::TenantId,
     problem::Problem,
     tenancy::{Change, Mode},
 };
@@ -43,6 +44,10 @@ pub(super) struct FlagItem {
     /// The module whose default it is; left out where somebody else decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) module: Option<String>,
+    /// With `ERROR`: what is wrong with the definition's rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "the rule of `new-theme` names `drak`, which is none of its variants; there are: dark, light")]
+    pub(super) cause: Option<String>,
 }
 
 /// Who decided a flag's value.
@@ -58,14 +63,17 @@ pub(super) enum SourceWord {
 }
 
 impl FlagItem {
-    fn new(answer: FlagAnswer<'_>) -> Self {
+    fn new(answer: FlagAnswer<'_>, flags: &FlagSet, tenant: &TenantId) -> Self {
+        let is_failed = answer.reason == Reason::Error;
+        let failure = is_failed.then(|| flags.failure(answer.name, tenant, unix_seconds())).flatten();
+        let cause = failure.map(|error| error.to_string());
         let (source, module) = match answer.source {
             FlagSource::Override => (SourceWord::Tenant, None),
             FlagSource::Definition => (SourceWord::Definition, None),
             FlagSource::ModuleDefault(module) => (SourceWord::Module, Some(module.to_string())),
         };
         let (reason, variant) = (answer.reason.as_str().to_owned(), answer.variant.map(str::to_owned));
-        Self { name: answer.name.to_owned(), value: answer.value.clone(), source, reason, variant, module }
+        Self { name: answer.name.to_owned(), value: answer.value.clone(), source, reason, variant, module, cause }
     }
 }
 
@@ -80,7 +88,8 @@ pub(super) async fn list(
     InTenant(tenant): InTenant,
 ) -> Result<axum::Json<FlagList>, Refusal> {
     let snapshot = admin.tenancy.load(&tenant).await?;
-    let flags = snapshot.flags.list().into_iter().map(FlagItem::new).collect();
+    let flags = &snapshot.flags;
+    let flags = flags.list().into_iter().map(|answer| FlagItem::new(answer, flags, &tenant)).collect();
     Ok(axum::Json(FlagList { flags }))
 }
 
@@ -98,7 +107,7 @@ pub(super) async fn show(
 ) -> Result<axum::Json<FlagItem>, Refusal> {
     let snapshot = admin.tenancy.load(&tenant).await?;
     let answer = snapshot.flags.get(&flag).ok_or_else(|| Problem::flag_not_found(&flag))?;
-    Ok(axum::Json(FlagItem::new(answer)))
+    Ok(axum::Json(FlagItem::new(answer, &snapshot.flags, &tenant)))
 }
 
 /// Sets flags of a tenant, all or none; `null` takes the tenant's own value back.

@@ -179,6 +179,8 @@ pub(super) struct Flag {
     pub(super) variant: Option<String>,
     #[serde(default)]
     pub(super) module: Option<String>,
+    #[serde(default)]
+    pub(super) cause: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -29,7 +29,11 @@ pub(super) fn run(host: &Client, json: bool, what: Flags) -> Result<Output, Fail
             let flag: Flag = host.view(&answer)?;
             let variant = flag.variant.as_ref().map(|variant| format!(", variant {variant}")).unwrap_or_default();
             let why = format!("from {}{variant} ({})", from(&flag), flag.reason);
-            Ok(Output::text(format_args!("{}\n", flag.value)).remark(why))
+            let output = Output::text(format_args!("{}\n", flag.value)).remark(why);
+            Ok(match flag.cause {
+                Some(cause) => output.remark(cause),
+                None => output,
+            })
         }
         Flags::Set { tenant, assignments } => {
             let changes = read(&assignments)?;
@@ -70,7 +74,15 @@ pub(super) fn list(list: &FlagList) -> Output {
         let variant = flag.variant.clone().unwrap_or_else(|| "-".to_owned());
         table.row([flag.name.clone(), flag.value.to_string(), from(flag), variant, flag.reason.clone()]);
     }
-    if table.is_empty() { Output::default().remark("the tenant has no flags") } else { Output::text(table) }
+    if table.is_empty() {
+        return Output::default().remark("the tenant has no flags");
+    }
+    let mut output = Output::text(table);
+    let causes = list.flags.iter().filter_map(|flag| flag.cause.clone());
+    // A flag is there once for each module that declares it.
+    output.remarks.extend(causes);
+    output.remarks.dedup();
+    output
 }
 
 fn from(flag: &Flag) -> String {

@@ -159,6 +159,11 @@ impl<'file> RuleBook<'file> {
         book
     }
 
+    /// The rules that have a name.
+    pub(super) fn named(&self) -> &'file Map<String, Value> {
+        self.named
+    }
+
     /// Looks through and compiles a rule; `None` where something is wrong with it, which is noted.
     pub(super) fn rule(&mut self, written: &Value, findings: &mut Findings) -> Option<Rule> {
         let before = findings.count();

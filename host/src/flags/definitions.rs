@@ -89,12 +89,14 @@ pub enum EvaluationError {
         why: String,
     },
     /// The rule names a variant that there is not.
-    #[error("the rule of `{flag}` names `{named}`, which is none of its variants")]
+    #[error("the rule of `{flag}` names `{named}`, which is none of its variants; there are: {variants}")]
     NoVariant {
         /// The flag.
         flag: String,
         /// What it names.
         named: String,
+        /// The names that there are, or the first of them.
+        variants: String,
     },
 }
 
@@ -216,17 +218,25 @@ impl Definition {
             return Ok(self.fixed().unwrap_or(Outcome { variant: None, reason: Reason::Default }));
         };
         let flag = || self.key.to_string();
+        let no_variant = |named| EvaluationError::NoVariant { flag: flag(), named, variants: names_of(&self.variants) };
         match rule.run(&self.key, context) {
             Ok(None) => Ok(Outcome { variant: self.default, reason: Reason::Default }),
             Ok(Some(named)) => {
                 let found = self.variants.binary_search_by(|(name, _)| (**name).cmp(&named));
-                let variant = found.map_err(|_| EvaluationError::NoVariant { flag: flag(), named })?;
+                let variant = found.map_err(|_| no_variant(named))?;
                 Ok(Outcome { variant: Some(variant), reason: Reason::TargetingMatch })
             }
             Err(RuleError::Broken(why)) => Err(EvaluationError::Rule { flag: flag(), why }),
-            Err(RuleError::NoName(named)) => Err(EvaluationError::NoVariant { flag: flag(), named }),
+            Err(RuleError::NoName(named)) => Err(no_variant(named)),
         }
     }
+}
+
+/// The names of variants for a message: all, or the first ten.
+pub(super) fn names_of(variants: &[(Box<str>, Value)]) -> String {
+    let names: Vec<&str> = variants.iter().map(|(name, _)| &**name).take(10).collect();
+    let more = if variants.len() > names.len() { ", ..." } else { "" };
+    names.join(", ") + more
 }
 
 impl fmt::Debug for Definitions {

@@ -14,6 +14,7 @@ mod javascript;
 mod operators;
 mod problem;
 mod reading;
+mod results;
 
 mod book;
 mod rule;

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     book::RuleBook,
-    definitions::{Definition, Definitions},
+    definitions::{Definition, Definitions, names_of},
     problem::{DefinitionErrors, Findings},
+    results::Results,
 };
 
 /// The most bytes of a file of definitions. A guess: thousands of flags fit.
@@ -144,8 +145,7 @@ fn one(
             let found = variants.binary_search_by(|(variant, _)| (**variant).cmp(name)).ok();
             // Where the variants are wrong themselves, that is enough.
             if found.is_none() && !variants.is_empty() {
-                let names: Vec<&str> = variants.iter().map(|(name, _)| &**name).take(10).collect();
-                inside.add(format!("`{name}` is no variant; there are: {}", names.join(", ")));
+                inside.add(format!("`{name}` is no variant; there are: {}", names_of(&variants)));
             }
             found
         }
@@ -157,7 +157,14 @@ fn one(
     let rule = findings.member("targeting", |inside| match flag.get("targeting") {
         None => None,
         Some(Value::Object(rule)) if rule.is_empty() => None,
-        Some(rule @ Value::Object(_)) => book.rule(rule, inside),
+        Some(written @ Value::Object(_)) => {
+            let rule = book.rule(written, inside);
+            // Of a flag that is switched off no rule is asked: one that stands so must not take a whole set out of force.
+            if rule.is_some() && is_enabled && !variants.is_empty() {
+                Results::new(&variants, book.named()).look(written, inside);
+            }
+            rule
+        }
         Some(_) => {
             inside.add("must be a rule, an object with one operator");
             None

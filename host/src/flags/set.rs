@@ -247,6 +247,13 @@ impl FlagSet {
         Some(FlagEvaluation { name: &definition.key, value, source, variant, reason, metadata, error })
     }
 
+    /// Why the rule of a flag fails for the tenant as a whole; `None` where it does not.
+    pub fn failure(&self, flag: &str, tenant: &TenantId, unix_seconds: u64) -> Option<EvaluationError> {
+        let failed = self.get(flag).filter(|answer| answer.reason == Reason::Error);
+        let definition = failed.and_then(|_| self.definitions.find(flag))?;
+        definition.evaluate(&EvaluationContext::of_tenant(tenant, unix_seconds)).error
+    }
+
     /// Stands for all that [`FlagSet::evaluate`] answers, without evaluating anything: another tenant, another
     /// context, another value anywhere or another rule make another one. Where a rule reads the time it holds for at most
     /// a minute. Hexadecimal digits.

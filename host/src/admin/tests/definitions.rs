@@ -97,3 +97,17 @@ async fn of_many_operators_at_once_nobody_loses_a_flag() {
     let set = desk.ask("GET", SET).await;
     assert_eq!((set.json()["flags"].as_object().unwrap().len(), set.header("etag")), (4, "\"4\""));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_fails_says_why() {
+    let desk = Desk::new(false);
+    desk.stored("acme", &[]).await;
+    let rule = json!({ "cat": [{ "var": "tenantId" }, "-plan"] });
+    let flag = json!({ "state": "ENABLED", "variants": { "a": true, "b": false }, "targeting": rule });
+    assert_eq!(desk.give("PUT", &format!("{SET}/export"), flag).await.json()["revision"], 1);
+    let shown = desk.ask("GET", "/admin/v1/tenants/acme/flags/export").await.json();
+    let cause = "the rule of `export` names `acme-plan`, which is none of its variants; there are: a, b";
+    assert_eq!((&shown["reason"], &shown["cause"]), (&json!("ERROR"), &json!(cause)));
+    let listed = desk.ask("GET", "/admin/v1/tenants/acme/flags").await.json();
+    assert_eq!(listed["flags"][0]["cause"], cause);
+}

@@ -51,7 +51,7 @@ fn resolution_is_flagd_s() {
         "open-staff": switch("ENABLED", Value::Null, staff),
         "by-value": { "state": "ENABLED", "variants": { "true": true, "false": false }, "targeting": { "==": [{ "var": "n" }, 1] } },
         "by-number": { "state": "ENABLED", "variants": { "2": "two" }, "targeting": { "/": [{ "var": "n" }, 2] } },
-        "no-variant": switch("ENABLED", json!("off"), json!({ "if": [true, "nowhere"] })),
+        "no-variant": switch("ENABLED", json!("off"), json!({ "cat": ["no", "where"] })),
         "no-name": switch("ENABLED", json!("off"), json!({ "merge": [1, 2] })),
         "no-number": switch("ENABLED", json!("off"), json!({ "%": [1, 0] })),
     }));
@@ -77,7 +77,14 @@ fn resolution_is_flagd_s() {
     check("no-name", json!({}), (None, None, Reason::Error));
     check("no-number", json!({}), (Some(json!(false)), Some("off"), Reason::Default));
     let error = definitions.evaluate("no-variant", &context(json!({}))).unwrap().error;
-    assert_eq!(error, Some(EvaluationError::NoVariant { flag: "no-variant".into(), named: "nowhere".into() }));
+    assert_eq!(
+        error,
+        Some(EvaluationError::NoVariant {
+            flag: "no-variant".into(),
+            named: "nowhere".into(),
+            variants: "off, on".into()
+        })
+    );
 }
 
 #[test]
@@ -182,7 +189,7 @@ fn the_tenant_decides_then_the_definition_then_the_module_then_the_caller() {
             "mine": switch("ENABLED", json!("off"), per_tenant.clone()),
             "set": switch("DISABLED", json!("off"), json!({})),
             "nobody": switch("ENABLED", Value::Null, json!({})),
-            "broken": switch("ENABLED", json!("on"), json!({ "if": [true, "nowhere"] })),
+            "broken": switch("ENABLED", json!("on"), json!({ "cat": ["no", "where"] })),
         }),
         json!({ "theme": "own", "set": true }),
         "acme",
@@ -228,7 +235,7 @@ fn a_user_gets_what_the_rule_says_of_them() {
         json!({
             "photos": switch("DISABLED", json!("on"), json!({})),
             "quick-add": switch("ENABLED", Value::Null, staff),
-            "broken": switch("ENABLED", json!("on"), json!({ "if": [true, "nowhere"] })),
+            "broken": switch("ENABLED", json!("on"), json!({ "cat": ["no", "where"] })),
             "theme": { "state": "ENABLED", "variants": { "dark": "d" }, "defaultVariant": "dark", "metadata": { "owner": "ann" } },
         }),
         json!({ "rows": 20 }),

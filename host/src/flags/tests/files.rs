@@ -220,3 +220,37 @@ fn var_list(length: usize) -> Value {
 fn deep_list(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }
+
+#[test]
+fn a_rule_that_is_written_to_name_no_variant_is_refused() {
+    let on = json!({ "var": "beta" });
+    let no = "`zzz` is no variant; there are: on";
+    for (rule, place) in [
+        (json!({ "if": [on, "zzz", null] }), "if[1]"),
+        (json!({ "if": [on, "on", on, "on", "zzz"] }), "if[4]"),
+        (json!({ "if": [on, { "if": [on, "zzz"] }, "on"] }), "if[1].if[1]"),
+        (json!({ "fractional": [["on", 9], ["zzz", 1]] }), "fractional[1][0]"),
+        (json!({ "fractional": [on, ["on", 9], ["zzz"]] }), "fractional[2][0]"),
+        (json!({ "fractional": [[{ "if": [on, "on", "zzz"] }, 1]] }), "fractional[0][0].if[2]"),
+    ] {
+        assert_eq!(refused(rule), format!("flags.a.targeting.{place}: {no}"));
+    }
+    let file = |state: &str| {
+        let flag =
+            json!({ "state": state, "variants": { "on": true }, "targeting": { "if": [on, { "$ref": "share" }] } });
+        json!({ "$evaluators": { "share": { "fractional": [["zzz", 1]] } }, "flags": { "a": flag } }).to_string()
+    };
+    assert_eq!(problems(&file("ENABLED")), [format!("flags.a.targeting.if[1].$ref.fractional[0][0]: {no}")]);
+    assert_eq!(problems(&file("DISABLED")), Vec::<String>::new(), "nobody asks it");
+    // What a rule can't come to, what it computes, and what is no result.
+    for fine in [
+        json!({ "if": [false, "zzz", "on"] }),
+        json!({ "if": [true, "on", "zzz"] }),
+        json!({ "if": [{ "in": ["zzz", on] }, "on", null] }),
+        json!({ "fractional": ["zzz", ["on", 1], ["zzz", 0]] }),
+        json!({ "var": "zzz" }),
+        json!({ "cat": ["zzz"] }),
+    ] {
+        assert_eq!(problems(&with_rule(fine)), Vec::<String>::new());
+    }
+}

@@ -115,8 +115,12 @@ impl<'a> Answer<'a> {
         if let Some(error) = &found.error {
             // What the rule says is the operators' business; the log has it.
             let (code, details) = match error {
-                EvaluationError::Rule { .. } => ("PARSE_ERROR", "The rule of the flag can't be evaluated"),
-                EvaluationError::NoVariant { .. } => ("GENERAL", "The rule of the flag names none of its variants"),
+                EvaluationError::Rule { .. } => {
+                    ("PARSE_ERROR", "The rule of the flag can't be evaluated; the log of the host says why")
+                }
+                EvaluationError::NoVariant { .. } => {
+                    ("GENERAL", "The rule of the flag names none of its variants; the log of the host says which")
+                }
             };
             return Self::Failure(Failure { key: Some(found.name), error_code: Some(code), error_details: details });
         }
