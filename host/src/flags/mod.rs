@@ -9,6 +9,7 @@ mod assign;
 
 mod context;
 mod definitions;
+mod doubled;
 mod editing;
 mod javascript;
 mod operators;

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{
     book::RuleBook,
     definitions::{Definition, Definitions, names_of},
+    doubled,
     problem::{DefinitionErrors, Findings},
     results::Results,
 };
@@ -51,6 +52,7 @@ fn whole(content: &[u8], findings: &mut Findings) -> Option<Definitions> {
         findings.add("the file must be an object with `flags`");
         return None;
     };
+    doubled::note(content, findings);
     no_others(top, &["flags", "$evaluators", "metadata"], findings);
     let metadata = findings.member("metadata", |inside| metadata(top.get("metadata"), inside));
     let nothing = Map::new();

@@ -254,3 +254,16 @@ fn a_rule_that_is_written_to_name_no_variant_is_refused() {
         assert_eq!(problems(&with_rule(fine)), Vec::<String>::new());
     }
 }
+
+#[test]
+fn what_is_there_twice_is_refused() {
+    let flag = r#"{ "state": "ENABLED", "variants": { "on": true } }"#;
+    let twice = |place: &str| vec![format!("{place}: is there twice")];
+    assert_eq!(problems(&format!(r#"{{ "flags": {{ "a": {flag}, "b": {flag}, "a": {flag} }} }}"#)), twice("flags.a"));
+    assert_eq!(problems(r#"{ "flags": {}, "flags": {} }"#), twice("flags"));
+    let variants = r#"{ "flags": [{ "key": "a", "state": "ENABLED", "variants": { "on": true, "on": false } }] }"#;
+    assert_eq!(problems(variants), twice("flags[0].variants.on"));
+    let rules = r#"{ "$evaluators": { "r": { "var": "a" }, "r": { "var": "b" } }, "flags": {} }"#;
+    assert_eq!(problems(rules), twice("$evaluators.r"));
+    assert_eq!(problems(r#"{ "flags": {}, "$comment": "one", "$comment": "two" }"#), Vec::<String>::new());
+}
