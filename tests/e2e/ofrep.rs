@@ -226,12 +226,12 @@ fn refusals_are_told_as_clients_read_them() {
 
     let nobody = host.ask("POST", &path).header("x-tenant-id", "acme").send();
     assert_eq!(nobody.header("www-authenticate"), "Bearer");
-    refused(nobody, 401, json!({ "errorDetails": "A token is required" }));
+    refused(nobody, 401, json!({ "errorDetails": "A token or API key is required" }));
     let unknown_tenant = host.ask("POST", &path).header("x-tenant-id", "nobody").send();
     assert_eq!(unknown_tenant.status, 401, "who has no token learns nothing of tenants");
     let wrong_token = host.ask("POST", FLAGS).header("x-tenant-id", "acme").token("not.a.token").send();
     assert_eq!(wrong_token.header("www-authenticate"), "Bearer error=\"invalid_token\"");
-    refused(wrong_token, 401, json!({ "errorDetails": "The token is not valid" }));
+    refused(wrong_token, 401, json!({ "errorDetails": "The token or API key is not valid" }));
     let other = ask(&host, "other", &path).header("x-tenant-id", "acme").send();
     refused(other, 403, json!({ "errorDetails": "The token is for another tenant" }));
     let gone = ask(&host, "gone", FLAGS).send();

@@ -112,7 +112,7 @@ fn a_stream_ends_with_what_it_was_opened_by() {
     host.tenon(&["keys", "revoke", "acme", acme.split('.').nth(1).unwrap()]).succeeds();
     mine.ends();
     same_key.ends();
-    refused(Events::open(host.tenants(), &path, &[]), 401, "The token is not valid");
+    refused(Events::open(host.tenants(), &path, &[]), 401, "The token or API key is not valid");
     set(&host, "theme=dark");
     assert!(others.next().is_some(), "a stream of another key goes on");
     host.tenon(&["tenants", "suspend", "acme"]).succeeds();
@@ -146,9 +146,13 @@ fn a_ticket_is_for_one_tenant_and_one_host_s_key() {
         "The request names the tenant more than once",
     );
     for wrong in [path.replace("ticket=", "ticket=1"), "/ofrep/v1/events?ticket=".to_owned()] {
-        refused(Events::open(host.tenants(), &wrong, &[]), 401, "The token is not valid");
+        refused(Events::open(host.tenants(), &wrong, &[]), 401, "The token or API key is not valid");
     }
-    refused(Events::open(host.tenants(), "/ofrep/v1/events", &["X-Tenant-Id: acme"]), 401, "A token is required");
+    refused(
+        Events::open(host.tenants(), "/ofrep/v1/events", &["X-Tenant-Id: acme"]),
+        401,
+        "A token or API key is required",
+    );
     let post = host.ask("POST", &path).send();
     assert_eq!((post.status, post.header("allow")), (405, "GET"));
     // A ticket opens streams and nothing else.
@@ -160,7 +164,7 @@ fn a_ticket_is_for_one_tenant_and_one_host_s_key() {
     let setup = host.stop();
     fs::remove_file(file).unwrap();
     let host = setup.start();
-    refused(Events::open(host.tenants(), &path, &[]), 401, "The token is not valid");
+    refused(Events::open(host.tenants(), &path, &[]), 401, "The token or API key is not valid");
     host.stop();
 }
 

@@ -9,7 +9,7 @@ use crate::harness::{Answer, Ask, Host, Setup, until};
 const FLAGS: &str = "/ofrep/v1/evaluate/flags";
 
 /// Whatever is wrong with a key.
-const REFUSED: &str = "The token is not valid";
+const REFUSED: &str = "The token or API key is not valid";
 
 fn start(config: &str) -> Host {
     let host = Setup::with(&["asks"]).config(config).without_dev().start();

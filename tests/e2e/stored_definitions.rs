@@ -68,7 +68,7 @@ fn a_kill_switch_holds_at_once_for_all_tenants_and_over_a_restart() {
     assert_eq!(host.tenon(&["definitions", "enable", "z"]).succeeds().code, 0);
     assert_eq!(seen(&host, "t7", "z"), "true");
     host.tenon(&["definitions", "remove", "z"]).succeeds();
-    host.tenon(&["definitions", "show", "z"]).refuses(3, "FLAG_NOT_FOUND", "Flag not found: z");
+    host.tenon(&["definitions", "show", "z"]).refuses(3, "FLAG_NOT_FOUND", "Flag not found: z has no definition");
     let told = host.tenon(&["definitions", "remove", "--all"]).succeeds();
     assert_eq!(told.stdout, "No flag is defined any more (0 flags, revision 0)\n");
     host.stop();

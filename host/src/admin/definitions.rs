@@ -132,7 +132,7 @@ pub(super) async fn show(State(admin): State<Shared>) -> Result<Response, Refusa
     responses((status = 200, description = "The flag; `ETag` is the revision of the set", body = Value)))]
 pub(super) async fn show_flag(State(admin): State<Shared>, OfFlag(flag): OfFlag) -> Result<Response, Refusal> {
     let (text, tag) = current(&admin).await?;
-    let found = flags::flag_in(&text, &flag).map_err(refused)?.ok_or_else(|| Problem::flag_not_found(&flag))?;
+    let found = flags::flag_in(&text, &flag).map_err(refused)?.ok_or_else(|| Problem::flag_not_defined(&flag))?;
     Ok(as_written(found, tag))
 }
 
@@ -186,7 +186,7 @@ pub(super) async fn switch(
 ) -> Result<DefinitionsAnswer, Refusal> {
     change(&admin, if_match, move |set| {
         let changed = flags::with_state(set, &flag, state.as_str()).map_err(refused)?;
-        Ok(Some(changed.ok_or_else(|| Problem::flag_not_found(&flag))?))
+        Ok(Some(changed.ok_or_else(|| Problem::flag_not_defined(&flag))?))
     })
     .await
 }
@@ -203,7 +203,7 @@ pub(super) async fn delete_flag(
 ) -> Result<DefinitionsAnswer, Refusal> {
     change(&admin, if_match, move |set| {
         let changed = flags::without_flag(set, &flag).map_err(refused)?;
-        Ok(Some(changed.ok_or_else(|| Problem::flag_not_found(&flag))?))
+        Ok(Some(changed.ok_or_else(|| Problem::flag_not_defined(&flag))?))
     })
     .await
 }

@@ -72,6 +72,12 @@ impl Refused {
             "PRECONDITION_FAILED" if self.message.contains("documents") => {
                 Some("`--purge` deletes its documents as well")
             }
+            "FLAG_NOT_FOUND" if self.message.ends_with("has no definition") => {
+                Some("`tenon definitions set-flag FLAG FILE` makes one")
+            }
+            "FLAG_INVALID" if self.message.contains("one flag by itself") => {
+                Some("for one flag: `tenon definitions set-flag FLAG FILE`")
+            }
             "TENANT_NOT_FOUND" => Some("`tenon tenants list` shows who there is"),
             "UNAUTHENTICATED" => Some("the token is not this host's: name the right file with `--token-file`"),
             _ => None,

@@ -29,7 +29,9 @@ pub enum FlagChange {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
     /// No flag name.
-    #[error("`{0}` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first")]
+    #[error(
+        "`{0}` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants"
+    )]
     Name(String),
     /// No `=`.
     #[error("`{0}` has no value: `FLAG=VALUE` is needed")]

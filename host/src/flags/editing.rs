@@ -65,7 +65,7 @@ impl<'a> Set<'a> {
         // What can't be taken apart is no set; then that is told, with all that is wrong.
         let unfit = || match Definitions::parse(text.as_bytes()) {
             Err(errors) => errors,
-            Ok(_) => DefinitionErrors::unreadable("it is no object of flags"),
+            Ok(_) => DefinitionErrors::only("the definitions are no object of flags"),
         };
         let top: Members<'a> = serde_json::from_str(text).map_err(|_| unfit())?;
         let flags = top.last("flags").ok_or_else(unfit)?;
@@ -139,7 +139,7 @@ pub fn flag_in(set: &str, key: &str) -> Result<Option<String>, DefinitionErrors>
 ///
 /// As [`flag_in`], and that `flag` is no object.
 pub fn with_flag(set: &str, key: &str, flag: &str) -> Result<String, DefinitionErrors> {
-    let unfit = |why: &str| DefinitionErrors::unreadable(format!("flag `{key}` {why}"));
+    let unfit = |why: &str| DefinitionErrors::only(format!("flag `{key}` {why}"));
     let flag = flag.trim();
     let members: Members<'_> = serde_json::from_str(flag).map_err(|_| unfit("is no object"))?;
     let set = Set::read(set)?;
@@ -182,7 +182,7 @@ pub fn without_flag(set: &str, key: &str) -> Result<Option<String>, DefinitionEr
 ///
 /// As [`flag_in`].
 pub fn with_state(set: &str, key: &str, state: &str) -> Result<Option<String>, DefinitionErrors> {
-    let unfit = || DefinitionErrors::unreadable(format!("flag `{key}` is no object with a state"));
+    let unfit = || DefinitionErrors::only(format!("flag `{key}` is no object with a state"));
     let Some(flag) = Set::read(set)?.find(key) else { return Ok(None) };
     let members: Members<'_> = serde_json::from_str(flag.get()).map_err(|_| unfit())?;
     let before = members.last("state").ok_or_else(unfit)?;

@@ -18,7 +18,12 @@ pub struct DefinitionErrors(pub(super) Vec<DefinitionProblem>);
 impl DefinitionErrors {
     /// The problem of a file that can't be read at all.
     pub fn unreadable(why: impl fmt::Display) -> Self {
-        Self(vec![DefinitionProblem { place: String::new(), text: format!("the file can't be read: {why}") }])
+        Self::only(format!("the file can't be read: {why}"))
+    }
+
+    /// One problem of the whole.
+    pub(super) fn only(text: impl Into<String>) -> Self {
+        Self(vec![DefinitionProblem { place: String::new(), text: text.into() }])
     }
 
     /// The problems, at least one.

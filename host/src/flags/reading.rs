@@ -30,6 +30,8 @@ const MOST_SAFE: f64 = 9_007_199_254_740_991.0;
 
 const FLAG_MEMBERS: [&str; 5] = ["state", "variants", "defaultVariant", "targeting", "metadata"];
 
+const FLAGS_ARE: &str = "an object of flags by key, or a list of flags each with its `key`";
+
 pub(super) fn read(content: &[u8]) -> Result<Definitions, DefinitionErrors> {
     let mut findings = Findings::default();
     let definitions = whole(content, &mut findings).unwrap_or_default();
@@ -38,20 +40,25 @@ pub(super) fn read(content: &[u8]) -> Result<Definitions, DefinitionErrors> {
 
 fn whole(content: &[u8], findings: &mut Findings) -> Option<Definitions> {
     if content.len() > MAX_FILE_BYTES {
-        findings.add(format!("the file has more than {MAX_FILE_BYTES} bytes"));
+        findings.add(format!("the definitions have more than {MAX_FILE_BYTES} bytes"));
         return None;
     }
     let file: Value = match serde_json::from_slice(content) {
         Ok(file) => file,
         Err(error) => {
-            findings.add(format!("the file is no JSON: {error}"));
+            findings.add(format!("the definitions are no JSON: {error}"));
             return None;
         }
     };
     let Value::Object(top) = &file else {
-        findings.add("the file must be an object with `flags`");
+        findings.add("the definitions must be an object with `flags`");
         return None;
     };
+    if top.contains_key("variants") && !top.contains_key("flags") {
+        let flags_are = FLAGS_ARE.replace(',', "");
+        findings.add(format!("this is one flag by itself; definitions have `flags`, {flags_are}"));
+        return None;
+    }
     doubled::note(content, findings);
     no_others(top, &["flags", "$evaluators", "metadata"], findings);
     let metadata = findings.member("metadata", |inside| metadata(top.get("metadata"), inside));
@@ -87,10 +94,10 @@ fn whole(content: &[u8], findings: &mut Findings) -> Option<Definitions> {
                 });
             }
         }),
-        _ => findings.add("`flags` must be an object of flags by key"),
+        _ => findings.add(format!("`flags` must be {FLAGS_ARE}")),
     }
     if flags.len() > MAX_FLAGS {
-        findings.add(format!("the file has {} flags, at most {MAX_FLAGS} are permitted", flags.len()));
+        findings.add(format!("there are {} flags, at most {MAX_FLAGS} are permitted", flags.len()));
     }
     let mut with_rules = 0;
     let flags: Box<[Definition]> = flags

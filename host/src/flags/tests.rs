@@ -93,12 +93,12 @@ fn bad_assignments_say_what_is_needed() {
     let errors: Vec<_> = bad.iter().map(|text| parse_assignment(text).unwrap_err().to_string()).collect();
     insta::assert_snapshot!(errors.join("\n"), @r#"
     `a` has no value: `FLAG=VALUE` is needed
-    `` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
-    `a b` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
-    `-a` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
-    `ä` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
-    `a\n` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
-    `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first
+    `` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
+    `a b` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
+    `-a` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
+    `ä` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
+    `a\n` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
+    `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...` is no flag name: that is 1 to 128 letters, digits, `_`, `.` and `-`, a letter or digit first; under another key a flag can only be defined for all tenants
     the value of `a` must not be null; unset it instead
     the value of `a` begins like JSON, but is not: key must be a string at line 1 column 2
     the value of `a` begins like JSON, but is not: EOF while parsing a string at line 1 column 2

@@ -38,6 +38,8 @@ fn one_of_each() -> Vec<Problem> {
         Problem::tenant_suspended(&tenant()),
         Problem::token_missing(),
         Problem::token_refused(),
+        Problem::token_or_key_missing(),
+        Problem::token_or_key_refused(),
         Problem::forbidden("The token is for another tenant"),
         Problem::request_invalid("The body is not JSON"),
         Problem::body_too_large(2 << 20),
@@ -53,6 +55,7 @@ fn one_of_each() -> Vec<Problem> {
         Problem::manifest_invalid("tasks", &["3:1: unknown key `nam`"]),
         Problem::route_conflict(&tasks, "/api/v1/tasks", &core),
         Problem::flag_not_found("bulk"),
+        Problem::flag_not_defined("bulk"),
         Problem::flag_invalid(&["`a b` is no flag name"]),
         Problem::flags_in_file(),
         Problem::settings_invalid(&tasks, &["/port: must be a number"]),
@@ -92,6 +95,8 @@ fn each_code_has_its_status_and_text() {
     403 TENANT_SUSPENDED Tenant acme is suspended
     401 UNAUTHENTICATED A token is required
     401 UNAUTHENTICATED The token is not valid
+    401 UNAUTHENTICATED A token or API key is required
+    401 UNAUTHENTICATED The token or API key is not valid
     403 FORBIDDEN The token is for another tenant
     400 REQUEST_INVALID The body is not JSON
     413 BODY_TOO_LARGE The request body is larger than 2097152 bytes
@@ -107,6 +112,7 @@ fn each_code_has_its_status_and_text() {
     422 MANIFEST_INVALID The manifest of tasks is invalid
     409 ROUTE_CONFLICT Module tasks cannot serve /api/v1/tasks: it conflicts with module hr-core
     404 FLAG_NOT_FOUND Flag not found: bulk
+    404 FLAG_NOT_FOUND Flag not found: bulk has no definition
     422 FLAG_INVALID Invalid flag: `a b` is no flag name
     409 FLAGS_IN_FILE Flag definitions are kept in a file of this host: change the file, or take `[flags] definitions` out
     422 SETTINGS_INVALID Invalid settings for tasks: /port: must be a number

@@ -194,6 +194,16 @@ impl Problem {
         Self::new(Code::Unauthenticated, "The token is not valid").with_token_refused()
     }
 
+    /// [`Code::Unauthenticated`] where either a token or an API key would do, and none was sent.
+    pub fn token_or_key_missing() -> Self {
+        Self::new(Code::Unauthenticated, "A token or API key is required")
+    }
+
+    /// The same where one was sent; why it won't do is for the log alone.
+    pub fn token_or_key_refused() -> Self {
+        Self::new(Code::Unauthenticated, "The token or API key is not valid").with_token_refused()
+    }
+
     /// [`Code::Forbidden`]. `text` is neutral: it tells nothing that the caller doesn't know.
     pub fn forbidden(text: &'static str) -> Self {
         Self::new(Code::Forbidden, text)
@@ -241,6 +251,11 @@ impl Problem {
     /// [`Code::FlagNotFound`].
     pub fn flag_not_found(flag: &str) -> Self {
         Self::new(Code::FlagNotFound, format!("Flag not found: {}", shortened(flag)))
+    }
+
+    /// [`Code::FlagNotFound`] among the definitions: a tenant or a module may have it all the same.
+    pub fn flag_not_defined(flag: &str) -> Self {
+        Self::new(Code::FlagNotFound, format!("Flag not found: {} has no definition", shortened(flag)))
     }
 
     /// [`Code::FlagInvalid`]; member `problems` lists all that is wrong.

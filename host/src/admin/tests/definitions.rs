@@ -43,7 +43,7 @@ async fn definitions_are_shown_as_written_and_changed_by_revision() {
 
     assert_eq!(desk.ask("DELETE", &one).await.json()["flags"], 1);
     let gone = desk.ask("DELETE", &one).await;
-    assert_eq!(gone.refusal(), refused(404, "FLAG_NOT_FOUND", "Flag not found: z"));
+    assert_eq!(gone.refusal(), refused(404, "FLAG_NOT_FOUND", "Flag not found: z has no definition"));
     let all = desk.ask("DELETE", SET).await;
     assert_eq!(all.json(), json!({ "revision": 0, "flags": 0, "changed": true, "inForce": true }));
     assert_eq!(desk.ask("DELETE", SET).await.json()["changed"], false);
@@ -80,7 +80,10 @@ async fn a_set_that_is_wrong_is_refused_with_all_that_is() {
     desk.store.put_definitions(Some("no JSON".to_owned()), 0).await.unwrap();
     assert!(desk.tenancy.follow_definitions().await);
     let status = desk.ask("GET", "/admin/v1/status").await.json();
-    assert!(status["flagDefinitions"]["problems"][0].as_str().unwrap().starts_with("the file is no JSON"), "{status}");
+    assert!(
+        status["flagDefinitions"]["problems"][0].as_str().unwrap().starts_with("the definitions are no JSON"),
+        "{status}"
+    );
     assert!(desk.ask("GET", "/readyz?verbose").await.text().contains("[-] flags: the store stays as it was: "));
     assert_eq!(desk.ask("GET", SET).await.text(), "no JSON");
     assert_eq!(desk.send(desk.request("PUT", "/admin/v1/flag-definitions/a"), ON).await.refusal().1, "FLAG_INVALID");

@@ -60,13 +60,22 @@ fn all_problems_are_told_at_once_with_their_places() {
     flags.rule.targeting.if[1].$ref: there is no rule `missing` in `$evaluators`
     flags.rule.targeting.if[2]: must be one operator with its arguments, not 2 members
     "#);
-    assert_eq!(problems("[]"), ["the file must be an object with `flags`"]);
-    assert_eq!(problems("{}"), ["`flags` must be an object of flags by key"]);
-    assert_eq!(problems("{\n  \"flags\": {,}\n}"), ["the file is no JSON: key must be a string at line 2 column 13"]);
+    assert_eq!(problems("[]"), ["the definitions must be an object with `flags`"]);
+    assert_eq!(problems("{}"), ["`flags` must be an object of flags by key, or a list of flags each with its `key`"]);
+    assert_eq!(
+        problems("{\n  \"flags\": {,}\n}"),
+        ["the definitions are no JSON: key must be a string at line 2 column 13"]
+    );
+    assert_eq!(
+        problems(r#"{ "state": "ENABLED", "variants": { "a": 1 } }"#),
+        [
+            "this is one flag by itself; definitions have `flags`, an object of flags by key or a list of flags each with its `key`"
+        ]
+    );
     let twice = json!({ "state": "ENABLED", "variants": { "a": 1 }, "key": "a" });
     assert_eq!(problems(&json!({ "flags": [twice, twice] }).to_string()), ["flags[1]: flag `a` is defined twice"]);
     let large = " ".repeat(MAX_FILE_BYTES + 1);
-    assert_eq!(problems(&large), [format!("the file has more than {MAX_FILE_BYTES} bytes")]);
+    assert_eq!(problems(&large), [format!("the definitions have more than {MAX_FILE_BYTES} bytes")]);
 }
 
 #[test]

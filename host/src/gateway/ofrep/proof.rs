@@ -47,7 +47,7 @@ impl Door {
         let host = host.as_deref();
         let refused = |error: IdentityError| {
             tracing::info!(request_id = %id, %error, "a key or ticket was refused");
-            Problem::token_refused()
+            Problem::token_or_key_refused()
         };
         let ticket = query(parts, "ticket").filter(|_| wanted == Some(&Wanted::Events));
         let proved = if let Some(ticket) = ticket {
@@ -71,7 +71,13 @@ impl Door {
             }
             Proved { snapshot, key: Some(found.id) }
         } else {
-            let caller = self.caller(&parts.headers, host, id)?.ok_or_else(Problem::token_missing)?;
+            // Which of both a client meant to send can't be known.
+            let either = |problem: Problem| match problem.status() {
+                StatusCode::UNAUTHORIZED => Problem::token_or_key_refused(),
+                _ => problem,
+            };
+            let caller = self.caller(&parts.headers, host, id).map_err(either)?;
+            let caller = caller.ok_or_else(Problem::token_or_key_missing)?;
             let named = self.named(parts, host)?;
             let tenant = guards::tenant_meant(named, Some(&caller))?;
             authorize_tenant(Some(&caller), &tenant, EndpointAuth::Required).map_err(|error| guards::denied(&error))?;
