@@ -118,3 +118,37 @@ fn a_bad_set_is_refused_and_a_file_is_nobody_elses() {
     });
     host.stop();
 }
+
+#[test]
+fn what_is_wrong_with_a_flag_is_said_where_operators_look() {
+    let host = Setup::with(&["asks"]).start();
+    host.tenant("acme", &["asks"]);
+    // A flag that a module declares has no definition yet; one flag is no set.
+    let refused = host.tenon(&["definitions", "disable", "lit"]);
+    refused.refuses(3, "FLAG_NOT_FOUND", "Flag not found: lit has no definition");
+    assert!(refused.stderr.contains("hint: `tenon definitions set-flag FLAG FILE` makes one"), "{}", refused.stderr);
+    let one = file(&host, "one.json", &switch("ENABLED"));
+    let refused = host.tenon(&["definitions", "set", &one]).stderr;
+    assert!(refused.contains("this is one flag by itself") && refused.contains("hint: for one flag: "), "{refused}");
+
+    let text = r#"{ "state": "ENABLED", "variants": { "a": "yes" }, "defaultVariant": "a" }"#;
+    let told = host.tenon(&["definitions", "set-flag", "lit", &file(&host, "text.json", text)]).succeeds();
+    let warning =
+        "warning: flag `lit` is defined as a string, and module asks declares a boolean: it is off for that module";
+    assert!(told.stderr.lines().any(|line| line == warning), "{}", told.stderr);
+    assert_eq!(seen(&host, "acme", "lit"), "false");
+    host.tenon(&["definitions", "set-flag", "new", &one]).succeeds();
+    let text = "Invalid flag: `new` must be a boolean, as it is defined for all tenants, and not a string";
+    host.tenon(&["flags", "set", "acme", "new=maybe"]).refuses(2, "FLAG_INVALID", text);
+    host.tenon(&["flags", "set", "acme", "new=false"]).succeeds();
+
+    let rule = r#"{ "state": "ENABLED", "variants": { "on": 1 }, "targeting": { "cat": ["o", "ff"] } }"#;
+    host.tenon(&["definitions", "set-flag", "broken", &file(&host, "rule.json", rule)]).succeeds();
+    let cause = "the rule of `broken` names `off`, which is none of its variants; there are: on";
+    for command in [&["flags", "get", "acme", "broken"][..], &["flags", "list", "acme"][..]] {
+        let told = host.tenon(command).succeeds().stderr;
+        assert!(told.lines().any(|line| line == cause), "{told}");
+    }
+    assert_eq!(host.json(&["flags", "get", "acme", "broken"])["cause"], cause);
+    host.stop();
+}

@@ -43,6 +43,10 @@ pub(super) struct DefinitionsAnswer {
     pub(super) changed: bool,
     /// Whether all tenants of this host have it already. Else it is stored, and follows within seconds.
     pub(super) in_force: bool,
+    /// Flags whose type is another one than a module declares. Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["flag `bulk-import` is defined as a string, and module tasks declares a boolean: it is off for that module"]))]
+    pub(super) warnings: Vec<String>,
 }
 
 impl IntoResponse for DefinitionsAnswer {
@@ -233,21 +237,19 @@ async fn change(
         // Reading thousands of rules takes a while.
         let editing = tokio::task::spawn_blocking(move || {
             let text = edit(before.as_deref().unwrap_or(NOTHING))?;
-            let flags = match &text {
-                Some(text) => Definitions::parse(text.as_bytes()).map_err(refused)?.len(),
-                None => 0,
-            };
-            Ok::<_, Refusal>((text.as_deref() != before.as_deref(), text, flags))
+            let parsed = text.as_ref().map(|text| Definitions::parse(text.as_bytes()).map_err(refused)).transpose()?;
+            Ok::<_, Refusal>((text.as_deref() != before.as_deref(), text, parsed.unwrap_or_default()))
         });
-        let (changed, text, flags) = editing.await.map_err(|_| Problem::internal())??;
+        let (changed, text, definitions) = editing.await.map_err(|_| Problem::internal())??;
+        let (flags, warnings) = (definitions.len(), admin.tenancy.unlike_modules(&definitions));
         if !changed {
-            break DefinitionsAnswer { revision: expected, flags, changed, in_force: true };
+            break DefinitionsAnswer { revision: expected, flags, changed, in_force: true, warnings };
         }
         let is_set = text.is_some();
         let now = match admin.store.put_definitions(text, expected).await {
             Ok(revision) => {
                 let revision = if is_set { revision } else { 0 };
-                break DefinitionsAnswer { revision, flags, changed, in_force: true };
+                break DefinitionsAnswer { revision, flags, changed, in_force: true, warnings };
             }
             Err(StoreError::Revision { found, .. }) => found,
             Err(StoreError::Missing(_)) => 0,

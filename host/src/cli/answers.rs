@@ -275,6 +275,8 @@ pub(super) struct DefinitionsChange {
     pub(super) flags: u64,
     pub(super) changed: bool,
     pub(super) in_force: bool,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

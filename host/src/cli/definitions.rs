@@ -46,9 +46,10 @@ pub(super) fn run(host: &Client, json: bool, what: Definitions) -> Result<Output
     if json {
         return Ok(Output::json(&answer));
     }
-    let DefinitionsChange { revision, flags, changed, in_force } = host.view(&answer)?;
+    let DefinitionsChange { revision, flags, changed, in_force, warnings } = host.view(&answer)?;
     let told = if changed { told } else { "It was so already" };
-    let output = Output::text(format_args!("{told} ({flags} flags, revision {revision})\n"));
+    let mut output = Output::text(format_args!("{told} ({flags} flags, revision {revision})\n"));
+    output.remarks.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     Ok(if in_force { output } else { output.remark("it is stored, but not in force yet: see `tenon status`") })
 }
 

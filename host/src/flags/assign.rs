@@ -55,6 +55,16 @@ pub enum FlagError {
         /// The first module, by name, that declares it so.
         module: ModuleName,
     },
+    /// Of another type than the variants of the flag's definition.
+    #[error("`{flag}` must be {defined}, as it is defined for all tenants, and not {found}")]
+    OtherType {
+        /// The flag.
+        flag: FlagName,
+        /// What its variants are, such as `a boolean`.
+        defined: &'static str,
+        /// What the value is.
+        found: &'static str,
+    },
     /// Over [`MAX_VALUE_BYTES`].
     #[error("the value of `{flag}` has {bytes} bytes, at most {MAX_VALUE_BYTES} are permitted")]
     TooLarge {
@@ -104,6 +114,18 @@ pub fn parse_assignment(text: &str) -> Result<(FlagName, Value), FlagError> {
         Ok(json) => Ok((name, json)),
         Err(why) if value.starts_with(['{', '[', '"']) => Err(FlagError::Json { flag: name, why: why.to_string() }),
         Err(_) => Ok((name, Value::String(value.to_owned()))),
+    }
+}
+
+/// What a value is, as messages say it: `a boolean`, `a string`.
+pub fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 

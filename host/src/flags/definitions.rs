@@ -9,7 +9,9 @@ use std::{collections::HashMap, fmt};
 use serde_json::{Map, Value};
 
 use super::{
+    assign::{FlagError, type_of},
     context::EvaluationContext,
+    name::FlagName,
     problem::DefinitionErrors,
     reading,
     rule::{Rule, RuleError},
@@ -157,6 +159,25 @@ impl Definitions {
     /// Whether any rule reads the time.
     pub fn reads_time(&self) -> bool {
         self.flags.iter().any(|flag| flag.rule.as_ref().is_some_and(|(_, rule)| rule.reads_time))
+    }
+
+    /// What the variants of a flag are, such as `a boolean`; `None` where it is not defined here.
+    pub fn type_of(&self, key: &str) -> Option<&'static str> {
+        self.find(key)?.variants.first().map(|(_, value)| type_of(value))
+    }
+
+    /// Whether a tenant may have this value of its own: it must be of the type that clients of all others get.
+    ///
+    /// # Errors
+    ///
+    /// [`FlagError::OtherType`] with both types.
+    pub fn check(&self, flag: &FlagName, value: &Value) -> Result<(), FlagError> {
+        match (self.type_of(flag.as_str()), type_of(value)) {
+            (Some(defined), found) if defined != found => {
+                Err(FlagError::OtherType { flag: flag.clone(), defined, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a flag comes to in a context; `None` where it is not defined here.

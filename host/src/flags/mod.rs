@@ -22,7 +22,7 @@ mod rule;
 
 mod set;
 
-pub use assign::{FlagChange, FlagError, MAX_OVERRIDES, MAX_VALUE_BYTES, apply_changes, parse_assignment};
+pub use assign::{FlagChange, FlagError, MAX_OVERRIDES, MAX_VALUE_BYTES, apply_changes, parse_assignment, type_of};
 pub use context::{ContextError, EvaluationContext, MAX_CONTEXT_VALUES, unix_seconds};
 pub use definitions::{Definitions, Evaluation, EvaluationError, Reason};
 pub use editing::{flag_in, with_flag, with_state, without_flag};

@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
 use super::{
+    assign::type_of,
     book::RuleBook,
     definitions::{Definition, Definitions, names_of},
     doubled,
@@ -215,19 +216,15 @@ fn variants(written: Option<&Value>, findings: &mut Findings) -> Vec<(Box<str>, 
                 inside.add(format!("a name has 1 to {MAX_NAME} bytes and no control characters"));
             }
             let kind = match value {
-                Value::Bool(_) => "a boolean",
-                Value::String(_) => "a string",
-                Value::Number(number) => {
-                    if !is_safe(number) {
-                        inside.add(format!("{number} is beyond what all clients read alike, at most 2^53 - 1"));
-                    }
-                    "a number"
-                }
-                Value::Object(_) => "an object",
                 Value::Null | Value::Array(_) => {
                     inside.add("must be a boolean, a string, a number or an object");
                     return;
                 }
+                Value::Number(number) if !is_safe(number) => {
+                    inside.add(format!("{number} is beyond what all clients read alike, at most 2^53 - 1"));
+                    type_of(value)
+                }
+                _ => type_of(value),
             };
             match first {
                 None => first = Some(kind),

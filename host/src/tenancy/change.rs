@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{desire::desire, error::TenancyError, marks::Judge};
 use crate::{
     catalog::{Candidate, Catalog, text},
-    flags::{FlagChange, apply_changes},
+    flags::{Definitions, FlagChange, apply_changes},
     names::ModuleName,
     settings,
     stores::{ApiKey, Cors, EnabledModule, Isolation, TenantDocument, TenantStatus},
@@ -116,6 +116,7 @@ pub(super) fn edit(
     change: &Change,
     catalog: &Catalog,
     judge: &dyn Judge,
+    definitions: &Definitions,
     actor: &str,
     now: Timestamp,
 ) -> Result<Edited, TenancyError> {
@@ -178,7 +179,8 @@ pub(super) fn edit(
                 return Err(TenancyError::FlagNotFound(flag.as_str().to_owned()));
             }
             let declared = desire(before, catalog, judge).declared();
-            apply_changes(&mut edit.document.feature_flags, changes, |flag, value| declared.check(flag, value))
+            let check = |flag: &_, value: &_| declared.check(flag, value).and_then(|()| definitions.check(flag, value));
+            apply_changes(&mut edit.document.feature_flags, changes, check)
                 .map_err(|errors| TenancyError::FlagInvalid(errors.iter().map(ToString::to_string).collect()))?;
         }
         Change::SetSettings { module, change } => set_settings(&mut edit.document, module, change, catalog, judge)?,
@@ -385,7 +387,9 @@ mod tests {
     }
 
     fn edited(enabled: &[&str], change: &Change) -> Result<Edited, TenancyError> {
-        edit(&tenant(enabled), change, &catalog(), &Unjudged, "operator", Timestamp::UNIX_EPOCH)
+        let definitions = r#"{ "flags": { "size": { "state": "ENABLED", "variants": { "small": 1, "large": 2 } } } }"#;
+        let definitions = Definitions::parse(definitions.as_bytes()).unwrap();
+        edit(&tenant(enabled), change, &catalog(), &Unjudged, &definitions, "operator", Timestamp::UNIX_EPOCH)
     }
 
     fn enable(module: &str, dependencies: Dependencies) -> Change {
@@ -478,6 +482,12 @@ mod tests {
         assert_eq!(edit.document.feature_flags, BTreeMap::from([("fast".to_owned(), json!(false))]));
         let bad = Change::SetFlags(vec![set("other", json!(1)), set("fast", json!("yes"))]);
         assert_eq!(edited(&["hr-core"], &bad).unwrap_err().code(), "FLAG_INVALID");
+        let other = Change::SetFlags(vec![set("size", json!("large"))]);
+        let why = edited(&[], &other).unwrap_err();
+        assert_eq!(why.code(), "FLAG_INVALID");
+        let TenancyError::FlagInvalid(problems) = why else { panic!("{why}") };
+        assert_eq!(problems, ["`size` must be a number, as it is defined for all tenants, and not a string"]);
+        assert!(edited(&[], &Change::SetFlags(vec![set("size", json!(7))])).unwrap().differs);
         let unknown = Change::SetFlags(vec![FlagChange::Unset("nothing".parse().unwrap())]);
         assert_eq!(edited(&[], &unknown).unwrap_err().code(), "FLAG_NOT_FOUND");
     }

@@ -12,7 +12,8 @@ use super::{
     command::Command, handle::Tenancy, services::TenantView, snapshot::TenantSnapshot, supervisor::Supervisor,
 };
 use crate::{
-    flags::{Definitions, FlagSet, unix_seconds},
+    catalog::Catalog,
+    flags::{Definitions, FlagSet, type_of, unix_seconds},
     names::TenantId,
 };
 
@@ -53,8 +54,30 @@ impl OpenRounds {
     }
 }
 
+fn unlike_modules(definitions: &Definitions, catalog: &Catalog) -> Vec<String> {
+    let mut told = Vec::new();
+    for candidate in catalog.all() {
+        for (flag, value) in &candidate.manifest.features {
+            let (Some(defined), declared) = (definitions.type_of(flag), type_of(value)) else { continue };
+            if defined != declared {
+                let module = &candidate.name;
+                let off = if value.is_boolean() { ": it is off for that module" } else { "" };
+                told.push(format!(
+                    "flag `{flag}` is defined as {defined}, and module {module} declares {declared}{off}"
+                ));
+            }
+        }
+    }
+    // Several versions of a module may declare the same.
+    told.dedup();
+    told
+}
+
 impl Supervisor {
     pub(super) fn define(&mut self, definitions: Arc<Definitions>, reply: Option<oneshot::Sender<()>>) {
+        for unlike in unlike_modules(&definitions, &self.shared.catalog.load()) {
+            tracing::warn!("{unlike}");
+        }
         self.context.definitions.store(definitions);
         self.rounds.asked_at = Instant::now();
         let tenants = self.tenants.keys().cloned().collect();
@@ -117,6 +140,12 @@ impl Tenancy {
     /// The flags that are defined for all tenants.
     pub fn definitions(&self) -> Arc<Definitions> {
         self.context.definitions.load_full()
+    }
+
+    /// Where definitions give a flag another type than a module of the catalog declares, told for operators, once for each
+    /// flag and module. Nothing is refused for it: the module may come and go.
+    pub fn unlike_modules(&self, definitions: &Definitions) -> Vec<String> {
+        unlike_modules(definitions, &self.catalog())
     }
 
     /// Defines flags in another way, for all tenants; for threads outside any runtime. When it returns, every request

@@ -220,7 +220,7 @@ async fn change_document(
         let before = read(context, tenant).await?;
         expect_revision(&before, precondition)?;
         let Edited { document, prove, enabled, disabled, differs } =
-            edit(&before, change, catalog, &ground.judgement(), actor, Timestamp::now())?;
+            edit(&before, change, catalog, &ground.judgement(), &context.definitions.load(), actor, Timestamp::now())?;
         if matches!(change, Change::Enable { .. } | Change::Disable { .. }) {
             let after = ground.desire(&document);
             refuse_problems(&after, &prove)?;

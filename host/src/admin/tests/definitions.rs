@@ -102,6 +102,23 @@ async fn of_many_operators_at_once_nobody_loses_a_flag() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_a_module_does_not_declare_is_warned_of() {
+    let desk = Desk::new(false);
+    let flag = json!({ "state": "ENABLED", "variants": { "a": "yes" }, "defaultVariant": "a" });
+    let put = desk.give("PUT", &format!("{SET}/export"), flag).await.json();
+    let text = "flag `export` is defined as a string, and module hr-core declares a boolean: it is off for that module";
+    assert_eq!((&put["flags"], &put["warnings"]), (&json!(1), &json!([text])));
+    let put = desk.send(desk.request("PUT", &format!("{SET}/export")), ON).await.json();
+    assert_eq!((&put["revision"], put.get("warnings")), (&json!(2), None));
+
+    // And so is a tenant's own value.
+    desk.stored("acme", &[]).await;
+    let own = desk.give("PATCH", "/admin/v1/tenants/acme/flags", json!({ "export": "maybe" })).await;
+    let text = "Invalid flag: `export` must be a boolean, as it is defined for all tenants, and not a string";
+    assert_eq!(own.refusal(), refused(422, "FLAG_INVALID", text));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_fails_says_why() {
     let desk = Desk::new(false);
     desk.stored("acme", &[]).await;
