@@ -13,6 +13,7 @@ mod definitions;
 mod dead_letters;
 mod doors;
 mod extract;
+mod queries;
 mod refusal;
 
 mod modules;

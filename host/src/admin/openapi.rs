@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{Method, header};
 use utoipa::{
     OpenApi,
     openapi::{
@@ -44,7 +44,7 @@ pub(super) fn frame() -> utoipa::openapi::OpenApi {
 pub(super) fn whole() -> utoipa::openapi::OpenApi {
     let mut document = router::documented().into_openapi();
     for item in document.paths.paths.values_mut() {
-        for operation in operations(item) {
+        for operation in operations_mut(item) {
             let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
             let refused = ResponseBuilder::new()
                 .description("Refused, with a code that docs/troubleshooting.md explains")
@@ -60,8 +60,19 @@ pub(super) fn whole() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// The operations of a path.
-pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path, with their methods.
+pub(super) fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [
+        (Method::GET, &item.get),
+        (Method::PUT, &item.put),
+        (Method::POST, &item.post),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 

@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     cors, dead_letters, definitions, doors, enabling, flags, health, keys, marks, modules, moving, openapi, order,
+    queries::{self, Queries},
     reload, settings,
     state::{Admin, AdminState, Shared},
     stats, status, tenants, tiers,
@@ -16,11 +17,12 @@ use super::{
 pub(super) const BODY_BYTES: usize = 1 << 20;
 
 /// Answers operators. From the outside in: the request's id and the form of every refusal, the `Host` under
-/// `--dev`, the token, the limit of bodies, the routes.
+/// `--dev`, the token, the limit of bodies, the names in the query, the routes.
 pub fn router(state: AdminState) -> Router {
     let admin: Shared = Arc::new(Admin { state, started: Instant::now() });
-    let (routes, _) = documented().split_for_parts();
-    let routes = routes.layer(DefaultBodyLimit::max(BODY_BYTES)).with_state(Arc::clone(&admin));
+    let (routes, document) = documented().split_for_parts();
+    let queries = middleware::from_fn_with_state(Queries::of(&document), queries::pass);
+    let routes = routes.route_layer(queries).layer(DefaultBodyLimit::max(BODY_BYTES)).with_state(Arc::clone(&admin));
     // A layer of the routes themselves would not see the `Allow` that axum adds to a 405 outside of them.
     Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(admin, doors::pass))
 }

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod desk;
+mod queries;
 
 use std::{
     io::{Read, Write},
@@ -149,7 +150,7 @@ async fn bad_requests_are_refused_in_one_form() {
             "/admin/v1/tenants?page=2",
             "",
             "REQUEST_INVALID",
-            "The query is malformed: page: unknown field `page`",
+            "The query is malformed: unknown parameter `page`, known here: `cursor`, `limit`",
         ),
         ("GET", "/admin/v1/tenants?cursor=..", "", "REQUEST_INVALID", "`cursor` is not one of this list's"),
         ("GET", "/admin/v1/modules/No", "", "MODULE_NOT_FOUND", "Module not found in registry: No"),
