@@ -27,7 +27,9 @@ use crate::{
 pub(super) async fn pass(State(admin): State<Shared>, request: Request, next: Next) -> Response {
     let id = RequestId::new();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = match admit(&admin, &request) {
+    let admitted = admit(&admin, &request);
+    let is_admitted = admitted.is_ok();
+    let answered = match admitted {
         // A panic would close the connection without a word; the panic hook has logged where it was.
         Ok(()) => AssertUnwindSafe(next.run(request))
             .catch_unwind()
@@ -41,6 +43,10 @@ pub(super) async fn pass(State(admin): State<Shared>, request: Request, next: Ne
         tracing::debug!(request_id = %id, %method, path, status, "operator request");
     } else {
         tracing::info!(request_id = %id, %method, path, status, "operator request");
+    }
+    if is_admitted && let Some(seconds) = admin.tenancy.seconds_behind() {
+        // What is answered may be from before.
+        response.headers_mut().insert("x-tenon-stale", HeaderValue::from(seconds));
     }
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert("x-request-id", id);

@@ -125,6 +125,10 @@ fn checks(word: &str, ready: bool, status: &Status) -> Vec<Check> {
         check("libraries", status.resident.is_empty(), listed("resident libraries", resident.collect())),
         check("unloading", status.can_unload, unloading.to_owned()),
     ];
+    // Beside the store. That it is away is slower, and no more.
+    let shared = status.store.tiers.as_ref().and_then(|tiers| tiers.shared.as_ref());
+    let cache = shared.map(|it| check("cache", it.available, it.told().to_owned()));
+    checks.splice(2..2, cache);
     checks.extend(definitions);
     checks
 }

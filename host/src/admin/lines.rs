@@ -253,10 +253,14 @@ impl Writing {
         as_line(&Line::TenonExport(Head { version: VERSION }))
     }
 
-    pub(super) fn record(&mut self, record: Record) -> Result<String, String> {
-        let line = Line::of(record)?;
-        count(&mut self.counts, &line);
-        as_line(&line)
+    /// Lines behind what is there.
+    pub(super) fn records(&mut self, mut text: String, records: Vec<Record>) -> Result<String, String> {
+        for record in records {
+            let line = Line::of(record)?;
+            count(&mut self.counts, &line);
+            text.push_str(&as_line(&line)?);
+        }
+        Ok(text)
     }
 
     pub(super) fn end(self, unreadable: Vec<String>) -> Result<String, String> {
@@ -281,18 +285,21 @@ impl Reading {
         if self.is_over {
             return Err(place("it stands behind the end".to_owned()));
         }
-        let line: Line = serde_json::from_slice(line).map_err(|error| place(error.to_string()))?;
+        let line: Line = serde_json::from_slice(line).map_err(|error| match number {
+            1 => NO_EXPORT.to_owned(),
+            _ => place(without_place(&error)),
+        })?;
         match line {
             Line::TenonExport(Head { version: VERSION }) if number == 1 => Ok(None),
             Line::TenonExport(Head { version }) if number == 1 => {
                 Err(place(format!("version {version} is not known, only {VERSION} is")))
             }
-            _ if number == 1 => Err(place("this is no export: its first line names version and format".to_owned())),
+            _ if number == 1 => Err(NO_EXPORT.to_owned()),
             Line::End(end) if end.counts == self.counts => {
                 self.is_over = true;
                 Ok(None)
             }
-            Line::End(_) => Err(place("lines are missing: there are others than were counted".to_owned())),
+            Line::End(end) => Err(place(format!("lines are missing: {}", differing(&end.counts, &self.counts)))),
             line => {
                 count(&mut self.counts, &line);
                 line.record().map(Some).map_err(place)
@@ -302,8 +309,31 @@ impl Reading {
 
     /// Whether the last line was there.
     pub(super) fn end(&self) -> Result<(), String> {
-        if self.is_over { Ok(()) } else { Err(format!("the export is cut off behind line {}", self.number)) }
+        match self.number {
+            _ if self.is_over => Ok(()),
+            0 => Err("it is empty".to_owned()),
+            number => Err(format!("it is cut off behind line {number}")),
+        }
     }
+}
+
+/// What is said of a file that is something else.
+const NO_EXPORT: &str = "this is no export of Tenon, whose first line names it and its version";
+
+/// What is wrong, without the place within the line.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// Which sorts of lines are not as many as the last line says.
+fn differing(said: &BTreeMap<String, u64>, counted: &BTreeMap<String, u64>) -> String {
+    let sorts: std::collections::BTreeSet<_> = said.keys().chain(counted.keys()).collect();
+    let of = |counts: &BTreeMap<String, u64>, sort: &str| counts.get(sort).copied().unwrap_or(0);
+    let differ = sorts.into_iter().filter(|sort| of(said, sort) != of(counted, sort));
+    let told: Vec<_> =
+        differ.map(|sort| format!("{} of {} {sort} are there", of(counted, sort), of(said, sort))).collect();
+    told.join(", ")
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, line: &Line) {

@@ -54,7 +54,8 @@ pub(super) struct RefusedItem {
 
 /// Where an export stands.
 enum Step {
-    Head(Exporter),
+    /// What was read before the answer began.
+    First(String, Exporter, Writing),
     Pages(Exporter, Writing),
     Over,
 }
@@ -64,15 +65,20 @@ enum Step {
 /// Lines of JSON; the last one says `end`. What is written meanwhile is in it or not; each line is whole.
 #[utoipa::path(get, path = "/admin/v1/export", tag = "host", operation_id = "export",
     responses((status = 200, description = "Everything", body = String, content_type = "application/x-ndjson")))]
-pub(super) async fn export(State(admin): State<Shared>) -> Response {
-    let first = Step::Head(Exporter::new(Arc::clone(&admin.store)));
+pub(super) async fn export(State(admin): State<Shared>) -> Result<Response, Refusal> {
+    let (mut exporter, mut writing) = (Exporter::new(Arc::clone(&admin.store)), Writing::default());
+    // Before the answer begins: a store that is away can still be told of.
+    let records = exporter.page().await?.unwrap_or_default();
+    let text = Writing::head().and_then(|head| writing.records(head, records));
+    let text = text.map_err(|why| {
+        tracing::error!("an export can't be written: {why}");
+        Problem::internal()
+    })?;
+    let first = Step::First(text, exporter, writing);
     let pieces = stream::try_unfold(first, |step| async move {
         match step {
             Step::Over => Ok(None),
-            Step::Head(exporter) => {
-                let head = Writing::head().map_err(io::Error::other)?;
-                Ok(Some((Bytes::from(head), Step::Pages(exporter, Writing::default()))))
-            }
+            Step::First(text, exporter, writing) => Ok(Some((Bytes::from(text), Step::Pages(exporter, writing)))),
             Step::Pages(mut exporter, mut writing) => {
                 // The end of the stream without its last line says to whoever reads that it is not whole.
                 let page =
@@ -81,16 +87,13 @@ pub(super) async fn export(State(admin): State<Shared>) -> Response {
                     let end = writing.end(exporter.unreadable().to_vec()).map_err(io::Error::other)?;
                     return Ok::<_, io::Error>(Some((Bytes::from(end), Step::Over)));
                 };
-                let mut text = String::new();
-                for record in records {
-                    text.push_str(&writing.record(record).map_err(io::Error::other)?);
-                }
+                let text = writing.records(String::new(), records).map_err(io::Error::other)?;
                 Ok(Some((Bytes::from(text), Step::Pages(exporter, writing))))
             }
         }
     });
     let kind = HeaderValue::from_static("application/x-ndjson");
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response())
 }
 
 /// Writes everything that was read out of another store.

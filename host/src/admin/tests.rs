@@ -1,5 +1,6 @@
 //! The operators' interface from the outside: requests in, answers out.
 
+mod away;
 mod definitions;
 mod desk;
 mod queries;

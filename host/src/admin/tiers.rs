@@ -8,12 +8,16 @@ use utoipa::ToSchema;
 
 use super::{
     extract::InTenant,
-    refusal::chain,
+    refusal::{Refusal, chain},
     state::{Admin, Shared},
 };
 use crate::{
     names::TenantId,
-    stores::tiers::{Counted, TierFigures},
+    problem::Problem,
+    stores::{
+        StoreError,
+        tiers::{Counted, TierFigures},
+    },
     tenancy::MemoryFigures,
 };
 
@@ -37,6 +41,8 @@ impl StoreItem {
     pub(super) async fn look(admin: &Admin, wait: Duration) -> Self {
         let reason = match tokio::time::timeout(wait, admin.store.ping()).await {
             Ok(Ok(())) => None,
+            // That it is unavailable is what this is the reason of.
+            Ok(Err(StoreError::Unavailable(why))) => Some(chain(&*why)),
             Ok(Err(error)) => Some(chain(&error)),
             Err(_) => Some(format!("no answer within {wait:?}")),
         };
@@ -89,6 +95,13 @@ pub(super) struct SharedItem {
     pub(super) available: bool,
     #[serde(flatten)]
     pub(super) counted: CountedItem,
+}
+
+impl SharedItem {
+    /// In words.
+    pub(super) fn told(&self) -> &'static str {
+        if self.available { "answers" } else { "does not answer; first looks at tenants go to the store" }
+    }
 }
 
 /// What is kept on this host's disk.
@@ -151,6 +164,15 @@ pub(super) struct InvalidateAnswer {
 /// store when it is looked at.
 const FORGET_WAIT: Duration = Duration::from_secs(20);
 
+/// How long the store may take to say that it is there. A guess.
+const THERE_WAIT: Duration = Duration::from_secs(5);
+
+/// What the store says, where it is there to say it: while it is away nothing is forgotten, as nothing could be read again.
+async fn while_there<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let silent = |_| StoreError::Unavailable(format!("no answer within {THERE_WAIT:?}").into());
+    tokio::time::timeout(THERE_WAIT, asking).await.unwrap_or_else(|elapsed| Err(silent(elapsed)))
+}
+
 /// Takes what the cache has of a tenant, or of all, away before anything is read again.
 async fn forget_nearby(admin: &Admin, tenant: Option<&TenantId>) {
     let reason = match tokio::time::timeout(FORGET_WAIT, admin.store.forget_nearby(tenant)).await {
@@ -166,11 +188,12 @@ async fn forget_nearby(admin: &Admin, tenant: Option<&TenantId>) {
 /// What runs follows the store, one by one; what does not is read when somebody asks for it.
 #[utoipa::path(post, path = "/admin/v1/invalidate", tag = "tenants", operation_id = "invalidate",
     responses((status = 200, description = "They follow one by one", body = InvalidateAnswer)))]
-pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Json<InvalidateAnswer> {
+pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Result<Json<InvalidateAnswer>, Refusal> {
+    while_there(admin.store.ping()).await?;
     let tenants = admin.tenancy.stats().tenants;
     forget_nearby(&admin, None).await;
     admin.tenancy.invalidate(None);
-    Json(InvalidateAnswer { tenants })
+    Ok(Json(InvalidateAnswer { tenants }))
 }
 
 /// Forgets what is in memory of a tenant, and in the cache that hosts share.
@@ -179,9 +202,21 @@ pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Json<Invalida
 #[utoipa::path(post, path = "/admin/v1/tenants/{tenant}/invalidate", tag = "tenants",
     operation_id = "invalidateTenant", params(("tenant" = String, Path, description = "Id of the tenant")),
     responses((status = 200, description = "It follows", body = InvalidateAnswer)))]
-pub(super) async fn invalidate(State(admin): State<Shared>, InTenant(id): InTenant) -> Json<InvalidateAnswer> {
+pub(super) async fn invalidate(
+    State(admin): State<Shared>,
+    InTenant(id): InTenant,
+) -> Result<Json<InvalidateAnswer>, Refusal> {
+    let is_there = match while_there(admin.store.tenant(&id)).await {
+        Ok(found) => found.is_some(),
+        // That it can't be understood is told by whoever reads it again.
+        Err(StoreError::Tenant(_)) => true,
+        Err(error) => return Err(error.into()),
+    };
     let tenants = usize::from(admin.tenancy.snapshot(id.as_str()).is_some());
     forget_nearby(&admin, Some(&id)).await;
+    if !is_there && tenants == 0 {
+        return Err(Problem::tenant_not_found(&id).into());
+    }
     admin.tenancy.invalidate(Some(id));
-    Json(InvalidateAnswer { tenants })
+    Ok(Json(InvalidateAnswer { tenants }))
 }

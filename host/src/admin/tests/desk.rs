@@ -90,6 +90,15 @@ const LONELY: &str =
 
 impl Desk {
     pub(super) fn new(dev: bool) -> Self {
+        Self::with(dev, None)
+    }
+
+    /// With another store than its own.
+    pub(super) fn over(store: Arc<dyn Store>) -> Self {
+        Self::with(false, Some(store))
+    }
+
+    fn with(dev: bool, given: Option<Arc<dyn Store>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (plugins, data) = (folder.path().join("plugins"), folder.path().join("data"));
         std::fs::create_dir(&plugins).unwrap();
@@ -98,7 +107,7 @@ impl Desk {
         }
         std::fs::write(plugins.join("broken.so"), "no library").unwrap();
         let sqlite = Arc::new(SqliteStore::open(&data).unwrap());
-        let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+        let store: Arc<dyn Store> = given.unwrap_or_else(|| Arc::clone(&sqlite) as _);
         let loader = Loader::start(LoaderSettings::below(&data)).unwrap();
         let second = Duration::from_secs(1);
         let settings = TenancySettings {

@@ -16,7 +16,10 @@ use tokio::sync::Notify;
 
 use crate::{
     names::TenantId,
-    stores::{FlagSets, Mark, Marks, SqliteStore, Store, StoreChange, StoreError, StoredDefinitions, TenantDocument},
+    stores::{
+        FlagSets, Mark, Marks, SqliteStore, Store, StoreChange, StoreError, StoredDefinitions, TenantDocument,
+        TenantPage,
+    },
 };
 
 /// How many milliseconds lie between two notes that the truth was there.
@@ -31,6 +34,8 @@ pub struct LastGood {
     copied_at: AtomicI64,
     /// Its time says until when all that the truth had is here; a host that starts without it reads it.
     seen: PathBuf,
+    /// Whether all that the truth had was here at some time, as that note says of an earlier host.
+    was_whole: bool,
     seen_at: AtomicI64,
     written_at: AtomicI64,
 }
@@ -138,6 +143,7 @@ impl LastGood {
         let kept = SqliteStore::open(folder)?;
         let seen = folder.join("seen");
         let time = std::fs::metadata(&seen).and_then(|metadata| metadata.modified()).ok();
+        let was_whole = time.is_some();
         // What comes into a new copy is no older than this.
         let seen_at = time.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
         let (news, copied_at) = (Notify::new(), AtomicI64::new(0));
@@ -147,6 +153,7 @@ impl LastGood {
             news,
             copied_at,
             seen,
+            was_whole,
             seen_at: AtomicI64::new(seen_at.as_millisecond()),
             written_at: AtomicI64::new(0),
         })
@@ -191,12 +198,27 @@ impl LastGood {
         }
     }
 
-    /// The definitions of flags as the truth last said, or as they were before this host started.
-    pub(super) async fn definitions(&self) -> Result<Option<StoredDefinitions>, StoreError> {
+    /// Whether all that the truth had was here at some time. Else that something is not here says nothing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.was_whole || self.copied_at().is_some()
+    }
+
+    /// A page of all tenants as they were last known; `None` where not all were ever known.
+    pub(super) async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Option<TenantPage>, StoreError> {
+        if self.is_whole() { self.kept.tenants(after, limit).await.map(Some) } else { Ok(None) }
+    }
+
+    /// The definitions of flags as the truth last said, or as they were before this host started; `None` where that was
+    /// never known.
+    pub(super) async fn definitions(&self) -> Result<Option<Option<StoredDefinitions>>, StoreError> {
         let newest = self.waiting().definitions.found.clone();
         match newest {
-            Some(found) => Ok(Option::clone(&found)),
-            None => self.kept.definitions().await,
+            Some(found) => Ok(Some(Option::clone(&found))),
+            None => Ok(Some(self.kept.definitions().await?).filter(|found| found.is_some() || self.is_whole())),
         }
     }
 

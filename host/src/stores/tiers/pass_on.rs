@@ -63,7 +63,9 @@ impl Store for Tiered {
     fn tenants<'a>(&'a self, after: Option<&'a TenantId>, limit: usize) -> StoreFuture<'a, TenantPage> {
         Box::pin(async move {
             match (self.inner.ask(self.inner.truth.tenants(after, limit)).await, &self.inner.last_good) {
-                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.kept().tenants(after, limit).await,
+                (Err(StoreError::Unavailable(reason)), Some(last_good)) => {
+                    last_good.tenants(after, limit).await?.ok_or(StoreError::Unavailable(reason))
+                }
                 (page, _) => page,
             }
         })
@@ -166,7 +168,9 @@ impl FlagSets for Tiered {
     fn definitions_nearby(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
         Box::pin(async move {
             match (self.definitions().await, &self.inner.last_good) {
-                (Err(StoreError::Unavailable(_)), Some(last_good)) => last_good.definitions().await,
+                (Err(StoreError::Unavailable(reason)), Some(last_good)) => {
+                    last_good.definitions().await?.ok_or(StoreError::Unavailable(reason))
+                }
                 (read, _) => read,
             }
         })
