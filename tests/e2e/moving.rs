@@ -116,14 +116,14 @@ fn what_is_cut_off_or_is_no_export_is_refused_and_shows_nothing() {
     let whole = lines.len();
     let without = [&lines[..10], &lines[11..]].concat().concat();
     for (file, why) in [
-        (lines[..whole - 1].concat(), "the export is cut off behind line "),
-        (lines[..whole / 2].concat(), "the export is cut off behind line "),
+        (lines[..whole - 1].concat(), "it is cut off behind line "),
+        (lines[..whole / 2].concat(), "it is cut off behind line "),
         (all[..all.len() - 20].to_owned(), "its last line is cut off"),
         (without, "lines are missing"),
-        (lines[1..].concat(), "line 1: this is no export"),
+        (lines[1..].concat(), "this is no export of Tenon"),
         (all.replacen("\"version\":1", "\"version\":2", 1), "line 1: version 2 is not known, only 1 is"),
         (format!("{all}{}", lines[3]), "it stands behind the end"),
-        (String::new(), "the export is cut off behind line 0"),
+        (String::new(), "it is empty"),
     ] {
         let refused = imported(&to, &file);
         assert!(refused.code == 2 && refused.stderr.contains("code: REQUEST_INVALID"), "{why}: {refused:?}");

@@ -292,10 +292,26 @@ pub(super) struct DefinedFlags {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Store {
     pub(super) available: bool,
     #[serde(default)]
     pub(super) reason: Option<String>,
+    #[serde(default)]
+    pub(super) behind_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) tiers: Option<Tiers>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tiers {
+    #[serde(default)]
+    pub(super) shared: Option<SharedTier>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SharedTier {
+    pub(super) available: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,14 +7,14 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
-    builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser},
+    builder::{NonEmptyStringValueParser, OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
 
 pub(super) use flags::{Definitions, Flags, IfRevision};
 pub(super) use moving::{Export, Import};
 
-use crate::identity::FLAGS_READ;
+use crate::identity::{FLAGS_READ, KEY_SCOPES};
 
 /// Where a host's operators' listener is unless configured.
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8081";
@@ -328,10 +328,10 @@ pub(super) enum Keys {
         #[arg(long)]
         name: String,
         /// What it may be used for; once for each.
-        #[arg(long = "scope", value_name = "SCOPE", default_value = FLAGS_READ)]
+        #[arg(long = "scope", value_name = "SCOPE", default_value = FLAGS_READ, value_parser = PossibleValuesParser::new(KEY_SCOPES.iter()))]
         scopes: Vec<String>,
         /// From when on it proves nothing, as in `2030-01-01T00:00:00Z`; else it does until it is revoked.
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<String>,
     },
     /// Revoke a key.
@@ -434,4 +434,10 @@ pub(super) enum DeadLetters {
         /// Its number.
         id: String,
     },
+}
+
+/// A moment, as the host reads it.
+fn time(text: &str) -> Result<String, String> {
+    let read = text.parse::<jiff::Timestamp>();
+    read.map(|_| text.to_owned()).map_err(|_| "a time is needed, as in `2030-01-01T00:00:00Z`".to_owned())
 }

@@ -1,6 +1,6 @@
 //! Asks a running host over HTTP.
 
-use std::{error::Error, io, time::Duration};
+use std::{cell::Cell, error::Error, io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -45,6 +45,8 @@ pub(super) struct Client {
     token: AdminToken,
     http: Http<HttpConnector, Sent>,
     runtime: Runtime,
+    /// For how many seconds an answer may have been behind the store.
+    behind: Cell<Option<u64>>,
 }
 
 impl Client {
@@ -62,7 +64,7 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_WAIT));
         let http = Http::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { base, token, http, runtime })
+        Ok(Self { base, token, http, runtime, behind: Cell::default() })
     }
 
     /// Reads something.
@@ -102,6 +104,10 @@ impl Client {
     }
 
     /// Reads an answer of any length, piece by piece, however long it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`], and [`Failure::CutOff`] where the answer had begun.
     pub(super) fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), Failure> {
         let request = self.request(Method::GET, path).body(whole(Bytes::new()));
         let request = request.map_err(|error| self.foreign(error.to_string()))?;
@@ -109,14 +115,14 @@ impl Client {
         self.runtime.block_on(async {
             let response = self.http.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
             let (parts, mut body) = response.into_parts();
+            self.look_at(&parts.headers);
             if !parts.status.is_success() {
                 let body = Limited::new(body, ANSWER_BYTES).collect().await;
                 let body = body.map_err(|error| unreachable(format!("the answer broke off: {error}")))?;
                 return Err(self.refused(&parts, &body.to_bytes()));
             }
             while let Some(frame) = body.frame().await {
-                let frame =
-                    frame.map_err(|error| unreachable(format!("the answer broke off: {}", innermost(&error))))?;
+                let frame = frame.map_err(|error| Failure::CutOff { why: innermost(&error) })?;
                 if let Ok(piece) = frame.into_data() {
                     take(&piece)?;
                 }
@@ -141,9 +147,14 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.foreign(format!("its answer is not JSON: {error}")))
     }
 
-    /// The failure of an answer that is not whole.
-    pub(super) fn broke_off(&self) -> Failure {
-        Failure::Unreachable { url: self.base.clone(), why: "the answer broke off".to_owned() }
+    /// For how many seconds what the host answered may have been behind the store; `None` where it was not.
+    pub(super) fn seconds_behind(&self) -> Option<u64> {
+        self.behind.get()
+    }
+
+    fn look_at(&self, headers: &HeaderMap) {
+        let seconds = headers.get("x-tenon-stale").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        self.behind.set(self.behind.get().max(seconds));
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -201,6 +212,7 @@ impl Client {
         let unreachable = |why: String| Failure::Unreachable { url: self.base.clone(), why };
         let response = self.http.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
         let (parts, body) = response.into_parts();
+        self.look_at(&parts.headers);
         let body = Limited::new(body, ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| unreachable(format!("the answer broke off: {error}")))?;
         Ok((parts, body.to_bytes()))

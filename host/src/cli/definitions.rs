@@ -48,7 +48,8 @@ pub(super) fn run(host: &Client, json: bool, what: Definitions) -> Result<Output
     }
     let DefinitionsChange { revision, flags, changed, in_force, warnings } = host.view(&answer)?;
     let told = if changed { told } else { "It was so already" };
-    let mut output = Output::text(format_args!("{told} ({flags} flags, revision {revision})\n"));
+    let number = if flags == 1 { "1 flag".to_owned() } else { format!("{flags} flags") };
+    let mut output = Output::text(format_args!("{told} ({number}, revision {revision})\n"));
     output.remarks.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     Ok(if in_force { output } else { output.remark("it is stored, but not in force yet: see `tenon status`") })
 }

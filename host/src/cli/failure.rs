@@ -19,6 +19,11 @@ pub(super) enum Failure {
         /// What happened.
         why: String,
     },
+    /// An export ended before its last line.
+    CutOff {
+        /// What happened.
+        why: String,
+    },
     /// Something answered that is no host, or one that this program does not understand.
     Foreign {
         /// Who was asked.
@@ -49,6 +54,8 @@ pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) code: String,
     pub(super) message: String,
+    /// All that is wrong, where the message joins several things.
+    pub(super) problems: Vec<String>,
     /// What the host knows beyond the message.
     pub(super) reason: Option<String>,
     /// The request's id, as in the host's log.
@@ -60,7 +67,17 @@ impl Refused {
     pub(super) fn read(status: u16, body: &Value) -> Option<Self> {
         let text = |member: &str| body.get(member).and_then(Value::as_str).map(str::to_owned);
         let request = text("instance").map(|id| id.trim_start_matches("urn:uuid:").to_owned());
-        Some(Self { status, code: text("code")?, message: text("message")?, reason: text("reason"), request })
+        let problems = body.get("problems").and_then(Value::as_array).into_iter().flatten();
+        let problems = problems.filter_map(Value::as_str).map(str::to_owned).collect();
+        let (code, message, reason) = (text("code")?, text("message")?, text("reason"));
+        Some(Self { status, code, message, problems, reason, request })
+    }
+
+    /// What was refused and all that is wrong with it, where that is more than one thing.
+    fn several(&self) -> Option<(&str, &[String])> {
+        let joined = self.problems.join("; ");
+        let what = self.message.strip_suffix(&joined)?.trim_end().strip_suffix(':')?;
+        (self.problems.len() > 1).then_some((what, &self.problems))
     }
 
     /// What to do about it, where that can be said without knowing more.
@@ -90,7 +107,7 @@ impl Failure {
     pub(super) fn exit(&self) -> u8 {
         match self {
             Self::Refused(refused) => exit::of_status(refused.status),
-            Self::Unreachable { .. } => exit::UNAVAILABLE,
+            Self::Unreachable { .. } | Self::CutOff { .. } => exit::UNAVAILABLE,
             Self::Url { .. } | Self::Flags(_) | Self::Usage(_) => exit::USAGE,
             Self::Token(_) => exit::DENIED,
             Self::Foreign { .. } | Self::Io(_) => exit::OTHER,
@@ -102,7 +119,17 @@ impl Failure {
         let mut text = String::new();
         match self {
             Self::Refused(refused) => {
-                let _ = writeln!(text, "error: {}", refused.message);
+                match refused.several() {
+                    None => {
+                        let _ = writeln!(text, "error: {}", refused.message);
+                    }
+                    Some((what, problems)) => {
+                        let _ = writeln!(text, "error: {what}");
+                        for problem in problems {
+                            let _ = writeln!(text, "problem: {problem}");
+                        }
+                    }
+                }
                 let _ = writeln!(text, "code: {}", refused.code);
                 if let Some(reason) = &refused.reason {
                     let _ = writeln!(text, "reason: {reason}");
@@ -118,6 +145,10 @@ impl Failure {
             Self::Unreachable { url, why } => {
                 let _ = writeln!(text, "error: no host answers at {url}: {why}");
                 let _ = writeln!(text, "hint: start one with `tenon serve`, or name another with `--url` or TENON_URL");
+            }
+            Self::CutOff { why } => {
+                let _ = writeln!(text, "error: the export was cut off: {why}");
+                let _ = writeln!(text, "hint: what came is not to be imported; the host's log says why it ended");
             }
             Self::Foreign { url, why } => {
                 let _ = writeln!(text, "error: what answers at {url} is no host of this version: {why}");

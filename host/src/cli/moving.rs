@@ -68,10 +68,11 @@ pub(super) fn export(host: &Client, what: &Export) -> Result<Output, Failure> {
         let part = PathBuf::from(format!("{}.part", what.file.display()));
         // What is there may be another's, or a link: it would keep its mode, or lead elsewhere.
         match fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(&part, &error)),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
+        let mut file = file.map_err(|error| of_file(&part, &error))?;
         let written = host.download(path, |piece| {
             lines.pass(piece);
             file.write_all(piece)
@@ -88,16 +89,29 @@ pub(super) fn export(host: &Client, what: &Export) -> Result<Output, Failure> {
         }
     }
     if !lines.is_over() {
-        return Err(host.broke_off());
+        return Err(Failure::CutOff { why: "its last line is missing".to_owned() });
     }
     // All but the first line and the last.
     Ok(Output::default().remark(format!("{} records exported", lines.count.saturating_sub(2))))
 }
 
+/// That a file can't be had as it was named.
+fn of_file(file: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("`{}`: {error}", file.display()))
+}
+
+fn open(file: &Path) -> Result<File, Failure> {
+    let opened = File::open(file).and_then(|opened| match opened.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(opened),
+    });
+    opened.map_err(|error| of_file(file, &error))
+}
+
 /// Writes a file that was exported into the host's store.
 pub(super) fn import(host: &Client, json: bool, what: &Import) -> Result<Output, Failure> {
     let mut from: Box<dyn Read + Send> =
-        if what.file == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(&what.file)?) };
+        if what.file == Path::new("-") { Box::new(io::stdin()) } else { Box::new(open(&what.file)?) };
     let pieces = std::iter::from_fn(move || {
         let mut piece = vec![0; PIECE];
         match from.read(&mut piece) {

@@ -53,13 +53,16 @@ pub(super) fn condition(status: &Status) -> String {
     fact("state", if status.dev { format!("{}, in dev mode", status.state) } else { status.state.clone() });
     let versions = format!("{}, module-api {}", status.version, status.module_api);
     fact("host", format!("tenon {versions}, up {}", duration(status.uptime_seconds)));
-    fact(
-        "store",
-        match (&status.store.available, &status.store.reason) {
-            (true, _) => "available".to_owned(),
-            (false, reason) => format!("unavailable: {}", reason.as_deref().unwrap_or("no reason given")),
-        },
-    );
+    let store = match (&status.store.available, &status.store.reason) {
+        (true, _) => "available".to_owned(),
+        (false, reason) => format!("unavailable: {}", reason.as_deref().unwrap_or("no reason given")),
+    };
+    let behind = status.store.behind_seconds.map(|seconds| format!("; what is known may be {seconds} s behind it"));
+    fact("store", store + behind.as_deref().unwrap_or_default());
+    if let Some(shared) = status.store.tiers.as_ref().and_then(|tiers| tiers.shared.as_ref()) {
+        let away = "unavailable; first looks at tenants go to the store";
+        fact("cache", if shared.available { "available" } else { away }.to_owned());
+    }
     fact("registry", format!("{} modules", status.modules));
     fact("tenants", format!("{} in memory, {} instances", status.tenants_in_memory, status.instances));
     let unloading = if status.can_unload { "" } else { "; they can't be unloaded on this machine" };

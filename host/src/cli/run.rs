@@ -56,5 +56,16 @@ pub fn run() -> ExitCode {
 }
 
 fn ask(remote: &Remote, command: impl FnOnce(&Client, bool) -> Result<Output, Failure>) -> u8 {
-    finish(Client::new(remote).and_then(|host| command(&host, remote.json)))
+    finish(Client::new(remote).and_then(|host| {
+        let output = command(&host, remote.json)?;
+        Ok(of_age(&host, output))
+    }))
+}
+
+/// Says where what was answered may be old.
+pub(super) fn of_age(host: &Client, output: Output) -> Output {
+    match host.seconds_behind() {
+        None => output,
+        Some(seconds) => output.remark(format!("warning: what the host knows may be {seconds} s behind the store")),
+    }
 }

@@ -1,5 +1,7 @@
 //! The command line without a host: arguments, exit codes, what is printed for which answer.
 
+mod away;
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -344,7 +346,9 @@ fn changes_are_told_and_plans_are_told_apart_from_them() {
 fn the_status_shows_what_needs_a_look() {
     let status: answers::Status = view(json!({
         "state": "ready", "version": "1.0.0", "moduleApi": "1.0.0", "uptimeSeconds": 90_061, "dev": true,
-        "store": { "available": false, "reason": "disk full" }, "modules": 2, "tenantsInMemory": 1, "instances": 1,
+        "store": { "available": false, "reason": "disk full", "behindSeconds": 9,
+            "tiers": { "shared": { "available": false, "hits": 1, "misses": 2 } } },
+        "modules": 2, "tenantsInMemory": 1, "instances": 1,
         "libraries": 2, "canUnload": false,
         "inUse": [{ "module": "hr-core", "version": "1.0.0", "tenants": 1, "instances": 1, "requests": 12 }],
         "blocked": [], "rejected": [], "leaving": [],
@@ -357,7 +361,8 @@ fn the_status_shows_what_needs_a_look() {
     insta::assert_snapshot!(report::condition(&status), @r"
     state      ready, in dev mode
     host       tenon 1.0.0, module-api 1.0.0, up 1 d 1 h
-    store      unavailable: disk full
+    store      unavailable: disk full; what is known may be 9 s behind it
+    cache      unavailable; first looks at tenants go to the store
     registry   2 modules
     tenants    1 in memory, 1 instances
     libraries  2 mapped; they can't be unloaded on this machine

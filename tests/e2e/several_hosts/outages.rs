@@ -1,6 +1,7 @@
 //! Backends and hosts that go away, one after the other and together, and come back.
 
 use std::{
+    fs,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
@@ -29,6 +30,10 @@ fn without_the_shared_cache_changes_arrive_all_the_same() {
     }
     assert_eq!(status(&site.hosts[0])["store"]["tiers"]["shared"]["available"], false);
     assert!(!is_stale(&site.hosts[0]), "the store is the truth, and it is there");
+    let told = site.hosts[0].tenon(&["status"]).succeeds().stdout;
+    assert!(told.lines().any(|line| line.starts_with("cache ") && line.contains("unavailable")), "{told}");
+    let ready = site.hosts[0].ask_operators("GET", "/readyz?verbose").token(&site.hosts[0].token()).send();
+    assert!(ready.status == 200 && ready.text().contains("[-] cache: "), "{}", ready.text());
     // A tenant that nobody has in memory.
     site.hosts[0].tenon(&["tenants", "create", "late"]).succeeds();
     assert!(site.hosts.iter().all(|host| flag(host, "late", "x").is_ok()));
@@ -77,6 +82,13 @@ fn known_tenants_are_served_while_all_backends_are_away_and_writes_refused() {
             "The store is unavailable",
         );
         host.get("acme", NOTES).refuses(503, "STORE_UNAVAILABLE", "The store is unavailable");
+        let listed = host.tenon(&["tenants", "list"]).succeeds();
+        assert!(listed.stdout.contains("acme") && listed.stderr.contains(" s behind the store"), "{listed:?}");
+        let copy = host.setup().folder().join("all.jsonl");
+        let copy = copy.to_str().unwrap();
+        host.tenon(&["export", copy]).refuses(6, "STORE_UNAVAILABLE", "The store is unavailable");
+        assert!(!fs::exists(copy).unwrap());
+        host.tenon(&["invalidate"]).refuses(6, "STORE_UNAVAILABLE", "The store is unavailable");
         host.tenon(&["flags", "set", "acme", "x=lost"]).refuses(6, "STORE_UNAVAILABLE", "The store is unavailable");
         let ready = other.ask_operators("GET", "/readyz?verbose").token(&other.token()).send();
         assert_eq!(ready.status, 200, "it is ready");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
+use clap::{ArgGroup, Args, Subcommand, builder::NonEmptyStringValueParser};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Flags {
@@ -81,9 +81,9 @@ pub(in crate::cli) enum Definitions {
         based: IfRevision,
     },
     /// Take the definition of a flag away, or with `--all` every one.
+    #[command(group(ArgGroup::new("which").required(true).args(["flag", "all"])))]
     Remove {
         /// The flag's key.
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
         flag: Option<String>,
         /// Every definition.
         #[arg(long)]
