@@ -190,13 +190,7 @@ impl HostBuilder {
     fn build(self) -> Result<Host, StartError> {
         let config = self.config;
         self.listeners.check(config.dev).map_err(StartError::io("a socket that was passed in"))?;
-        let first_look = match &config.flags.definitions {
-            None => None,
-            Some(file) => {
-                let wrong = |source| StartError::Definitions { file: file.clone(), source };
-                Some(FirstLook::at(file).map_err(wrong)?)
-            }
-        };
+        let first_look = of_definitions(&config)?;
         make_private(&config.data).map_err(StartError::io(format!("data folder `{}`", config.data.display())))?;
         let Opened { store, keep, is_own } = stores::open(&config, self.store)?;
         let verifier = Arc::new(Verifier::new(&config.auth)?);
@@ -274,6 +268,13 @@ impl HostBuilder {
             token_path,
         }))
     }
+}
+
+/// The file of flag definitions, where there is one.
+pub(super) fn of_definitions(config: &Config) -> Result<Option<FirstLook>, StartError> {
+    let Some(file) = &config.flags.definitions else { return Ok(None) };
+    let wrong = |source| StartError::Definitions { file: file.clone(), source };
+    FirstLook::at(file).map(Some).map_err(wrong)
 }
 
 /// What brings requests, orders and events in.

@@ -24,15 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file's content, or why there is none.
 type Content = Result<Vec<u8>, String>;
 
-/// Reads a file of definitions as a host would at its start.
-///
-/// # Errors
-///
-/// Everything that is wrong with it.
-pub fn read_definitions(file: &Path) -> Result<Definitions, DefinitionErrors> {
-    parse(&content(file))
-}
-
 fn content(file: &Path) -> Content {
     let read = || {
         if !std::fs::metadata(file)?.is_file() {

@@ -2,6 +2,7 @@
 //! [`serve`], which is a host with signals.
 
 mod builder;
+mod check;
 mod containment;
 mod definitions;
 mod flags;
@@ -14,7 +15,7 @@ mod stores;
 mod threads;
 
 pub use builder::{HostBuilder, Listeners, StartError};
-pub use definitions::read_definitions;
+pub use check::check_files;
 pub use flags::Flags;
 pub use host::Host;
 pub use serve::serve;

@@ -65,6 +65,19 @@ fn with_tiers(config: &Config, truth: Arc<dyn Store>) -> Result<Opened, StartErr
     Ok(Opened { store, keep, is_own: false })
 }
 
+/// What is wrong with the addresses of store and cache, of which each may lie in a file. Nobody is connected to.
+pub(super) fn check(config: &Config) -> Vec<StartError> {
+    let store = match &config.store {
+        StoreKind::Mongodb(url) => address(url, "store").and_then(|url| Ok(MongoStore::check(&url)?)),
+        StoreKind::Sqlite => Ok(()),
+    };
+    let cache = config.cache.uri.as_ref().map_or(Ok(()), |url| {
+        let settings = cache_settings(config, url)?;
+        Ok(SharedCache::check(&settings.url)?)
+    });
+    [store, cache].into_iter().filter_map(Result::err).collect()
+}
+
 fn cache_settings(config: &Config, url: &ServerUri) -> Result<SharedCacheSettings, StartError> {
     let url = address(url, "cache")?;
     if !url.starts_with("redis://") {

@@ -44,16 +44,14 @@ pub(super) fn serve(serve: Serve) -> u8 {
             return exit::USAGE;
         }
     };
-    if only_check
-        && let Some(file) = &config.flags.definitions
-        && let Err(errors) = app::read_definitions(file)
-    {
-        for problem in errors.problems() {
-            let _ = writeln!(io::stderr(), "error: {}: {problem}", file.display());
-        }
-        return exit::USAGE;
-    }
     if only_check {
+        let problems = app::check_files(&config);
+        for problem in &problems {
+            let _ = writeln!(io::stderr(), "error: {problem}");
+        }
+        if !problems.is_empty() {
+            return exit::USAGE;
+        }
         let source = config.source.as_ref().map_or("defaults".to_owned(), |file| format!("`{}`", file.display()));
         return Output::default().remark(format!("the configuration is good: {source}")).print();
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{
     error::{ConfigProblem, Place},
     settings::{Config, WatchMode},
+    store::StoreKind,
 };
 
 /// Everything that is good alone and wrong together.
@@ -23,6 +24,12 @@ pub(super) fn check(config: &Config) -> Vec<ConfigProblem> {
         refuse(
             format!("`listen` and `admin-listen` are both {}", config.listen),
             "tenants and operators need a listener each; give them different ports",
+        );
+    }
+    if config.cache.uri.is_some() && config.store == StoreKind::Sqlite {
+        refuse(
+            "`[cache]` is for hosts that share a store, and this one has a store of its own".into(),
+            "give `[store]` the kind \"mongodb\", or leave `[cache]` out",
         );
     }
     let source = &config.tenant_source;

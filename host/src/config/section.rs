@@ -199,7 +199,7 @@ impl<'t, 'i> Section<'t, 'i> {
     fn nearest(&self, unknown: &str) -> String {
         let distance = |known: &&&str| strsim::damerau_levenshtein(&unknown.replace('_', "-"), known);
         match self.known.iter().min_by_key(distance) {
-            Some(known) if distance(&known) <= unknown.len().div_ceil(2) => format!("did you mean `{known}`?"),
+            Some(known) if distance(&known) <= (unknown.len() / 3).max(1) => format!("did you mean `{known}`?"),
             _ => format!(
                 "known here: {}",
                 self.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")

@@ -412,7 +412,7 @@ fn ranges_of_addresses_are_refused_one_by_one() {
     /tenon.toml:2:23: `outbound.allow[1]`: `10.0.0.1/8` is an address within a range; write "10.0.0.0/8" or "10.0.0.1"
     /tenon.toml:2:37: `outbound.allow[2]`: `10.0.0.0/33` is no range of addresses; an IP address or a range is needed, as in "10.0.0.0/8"
     /tenon.toml:2:52: `outbound.allow[3]`: must be a string, found 7
-    /tenon.toml:3:11: `outbound.timeout`: must be 1ms to 3600s, found 0ns
+    /tenon.toml:3:11: `outbound.timeout`: must be 1ms to 3600s, found 0s
     /tenon.toml:4:1: unknown key `outbound.alow`
     hint: did you mean `allow`?
     "#);

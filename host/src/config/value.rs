@@ -137,8 +137,13 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>)
             None => None,
         };
         let wanted = "a duration, as in \"50ms\", \"30s\" or \"10m\"";
-        within(Duration::from_millis(millis.ok_or_else(|| expected(wanted, value))?), least, most, |d| format!("{d:?}"))
+        within(Duration::from_millis(millis.ok_or_else(|| expected(wanted, value))?), least, most, shown)
     }
+}
+
+/// Zero is no number of nanoseconds to whoever wrote it.
+fn shown(duration: Duration) -> String {
+    if duration.is_zero() { "0s".to_owned() } else { format!("{duration:?}") }
 }
 
 fn within<T: PartialOrd + Copy, D: Display>(given: T, least: T, most: T, show: impl Fn(T) -> D) -> Result<T, Refusal> {

@@ -39,7 +39,7 @@ fn a_key_set_has_one_source_and_public_keys() {
     /tenon.toml:13:7: `auth.jwks.url`: must be `https`: over http anybody on the way can exchange the keys
     /tenon.toml:14:24: `auth.jwks.algorithms[1]`: must be "RS256" or "ES256" or "EdDSA", found "HS256"
     /tenon.toml:18:7: `auth.jwks.url`: must have no credentials in it
-    /tenon.toml:19:11: `auth.jwks.refresh`: must be 1s to 86400s, found 0ns
+    /tenon.toml:19:11: `auth.jwks.refresh`: must be 1s to 86400s, found 0s
     /tenon.toml:20:1: `auth.jwks.algorithms` permits no key: list at least one that there is
     /tenon.toml:23:7: `auth.jwks.url`: must be `https`, found `file`
     /tenon.toml:28:7: `auth.jwks.url`: `id.example` is no URL: relative URL without a base

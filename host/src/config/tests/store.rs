@@ -47,7 +47,10 @@ fn a_store_of_several_hosts_is_named_by_a_uri_or_a_file_with_one() {
 
 #[test]
 fn a_shared_cache_is_named_by_a_uri_without_a_password_or_a_file() {
-    let cache = |text: &str| from_file(&format!("[cache]\n{text}\n")).map(|config| config.cache);
+    let cache = |text: &str| {
+        let store = "[store]\nkind = \"mongodb\"\nuri = \"mongodb://h/d\"\n";
+        from_file(&format!("[cache]\n{text}\n{store}")).map(|config| config.cache)
+    };
     let named = cache("uri = \"redis://10.0.0.7:6379/2\"\nprefix = \"blue:\"\nlifetime = \"10s\"").unwrap();
     assert_eq!(named.uri, Some(ServerUri::Text("redis://10.0.0.7:6379/2".to_owned())));
     assert_eq!((&*named.prefix, named.lifetime), ("blue:", Duration::from_secs(10)));
@@ -72,6 +75,15 @@ fn a_shared_cache_is_named_by_a_uri_without_a_password_or_a_file() {
     /tenon.toml:2:7: `cache.uri`: must have no password in it; put the whole URI into a file and name that as `uri-file`
     /tenon.toml:2:7: `cache.uri`: must begin with `redis://`
     /tenon.toml:1:1: `cache` needs one of `uri` and `uri-file`, and only one
-    /tenon.toml:2:12: `cache.lifetime`: must be 1s to 86400s, found 0ns
+    /tenon.toml:2:12: `cache.lifetime`: must be 1s to 86400s, found 0s
+    "#);
+}
+
+#[test]
+fn a_shared_cache_belongs_to_a_shared_store() {
+    let own = from_file("[cache]\nuri = \"redis://10.0.0.7:6379\"\n");
+    insta::assert_snapshot!(own.unwrap_err(), @r#"
+    `[cache]` is for hosts that share a store, and this one has a store of its own
+    hint: give `[store]` the kind "mongodb", or leave `[cache]` out
     "#);
 }

@@ -1,5 +1,7 @@
 //! What the driver's errors mean here.
 
+use std::fmt;
+
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use super::StoreError;
@@ -11,11 +13,30 @@ pub(super) const DUPLICATE_KEY: i32 = 11_000;
 /// update, it is not as whoever keeps the database wants it to be.
 const FOR_EVER: [i32; 3] = [10_334, 17_419, 121];
 
+/// An error of the driver's, in few words: its own text has the whole topology and all labels.
+#[derive(Debug)]
+struct Driver(Error);
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0.kind {
+            ErrorKind::Command(error) => write!(f, "{} (code {}): {}", error.code_name, error.code, error.message),
+            kind => {
+                let text = kind.to_string();
+                f.write_str(text.split(" Topology: ").next().unwrap_or(&text).trim_end_matches('.'))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Driver {}
+
 impl From<Error> for StoreError {
     fn from(problem: Error) -> Self {
         let is_for_ever = matches!(&*problem.kind, ErrorKind::InvalidArgument { .. })
             || codes(&problem).iter().any(|code| FOR_EVER.contains(code));
-        if is_for_ever { Self::Refused(Box::new(problem)) } else { Self::Unavailable(Box::new(problem)) }
+        let problem = Box::new(Driver(problem));
+        if is_for_ever { Self::Refused(problem) } else { Self::Unavailable(problem) }
     }
 }
 
@@ -46,7 +67,7 @@ pub(super) fn closed() -> StoreError {
 }
 
 /// What is stored has another form than Tenon writes.
-pub(super) fn unfit(what: impl std::fmt::Display) -> StoreError {
+pub(super) fn unfit(what: impl fmt::Display) -> StoreError {
     StoreError::Unavailable(format!("what is stored can't be read: {what}").into())
 }
 
@@ -62,7 +83,34 @@ pub(super) fn has_label(problem: &StoreError, label: &str) -> bool {
 
 fn driver_error(problem: &StoreError) -> Option<&Error> {
     match problem {
-        StoreError::Unavailable(source) => source.downcast_ref(),
+        StoreError::Unavailable(source) => source.downcast_ref().map(|Driver(error)| error),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{MongoSettings, MongoStore, StoreError};
+    use crate::stores::Store;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_is_away_is_told_of_in_few_words() {
+        let patient = MongoSettings { answer_within: Duration::from_secs(2), ..MongoSettings::default() };
+        let store = MongoStore::open("mongodb://127.0.0.1:1/tenon", patient).unwrap();
+        let error = store.ping().await.unwrap_err();
+        let told = error.with_causes();
+        assert!(matches!(error, StoreError::Unavailable(_)) && told.contains("Server selection timeout"), "{told}");
+        assert!(!told.contains(['{', '"']) && told.len() < 200, "{told}");
+        store.close().await;
+    }
+
+    #[test]
+    fn an_address_is_checked_without_a_server() {
+        assert!(MongoStore::check("mongodb://u:p@127.0.0.1:1/tenon?replicaSet=rs0").is_ok());
+        for wrong in ["", "nonsense", "redis://a/b", "mongodb://127.0.0.1:1"] {
+            assert!(MongoStore::check(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -124,6 +124,16 @@ impl MongoStore {
         Ok(Self { link, runtime: Some(runtime), at_work, watching, ended })
     }
 
+    /// Whether this is a URI that names a database, without a connection. An address of kind `mongodb+srv://` is not
+    /// looked up.
+    ///
+    /// # Errors
+    ///
+    /// As [`MongoStore::open`].
+    pub fn check(uri: &str) -> Result<(), StoreError> {
+        server::check(uri)
+    }
+
     /// Finishes what was handed over. Later operations fail with [`StoreError::Unavailable`]. Dropping the store does the
     /// same, and blocks meanwhile.
     pub async fn close(&self) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bson::{Document, doc};
 use mongodb::{
     Client, Collection, Database,
-    options::{Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, WriteConcern},
+    options::{Acknowledgment, ClientOptions, ConnectionString, DatabaseOptions, ReadConcern, WriteConcern},
 };
 use tokio::sync::OnceCell;
 
@@ -46,12 +46,9 @@ pub(super) struct Server {
 impl Link {
     pub(super) async fn new(uri: &str, settings: MongoSettings) -> Result<Self, StoreError> {
         let options = options(uri, settings).await?;
-        let database = options.default_database.clone();
-        let database = database.ok_or_else(|| {
-            StoreError::Unavailable("the URI names no database, as in `mongodb://localhost:27017/tenon`".into())
-        })?;
+        let database = options.default_database.clone().ok_or_else(no_database)?;
         let client = Client::with_options(options.clone());
-        let client = client.map_err(|problem| StoreError::Unavailable(Box::new(problem)))?;
+        let client = client.map_err(StoreError::from)?;
         Ok(Self { settings, database, options, client, server: OnceCell::new() })
     }
 
@@ -102,10 +99,21 @@ pub(super) fn durable() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }
 
+fn no_database() -> StoreError {
+    StoreError::Unavailable("the URI names no database, as in `mongodb://localhost:27017/tenon`".into())
+}
+
+/// Whether this is a URI that names a database.
+pub(super) fn check(uri: &str) -> Result<(), StoreError> {
+    let parsed = ConnectionString::parse(uri);
+    let parsed = parsed.map_err(StoreError::from)?;
+    parsed.default_database.map(drop).ok_or_else(no_database)
+}
+
 /// The driver's settings for a URI.
 async fn options(uri: &str, settings: MongoSettings) -> Result<ClientOptions, StoreError> {
     let parsed = ClientOptions::parse(uri).await;
-    let mut options = parsed.map_err(|problem| StoreError::Unavailable(Box::new(problem)))?;
+    let mut options = parsed.map_err(StoreError::from)?;
     // The driver's own is 30 seconds. A little less than the answer takes, so that it tells what the driver says.
     let selection = settings.answer_within.mul_f32(0.85);
     options.server_selection_timeout = Some(selection);

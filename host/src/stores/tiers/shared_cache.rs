@@ -104,6 +104,15 @@ pub(super) enum Entry {
 }
 
 impl SharedCache {
+    /// Whether this is an address of a cache, without a connection.
+    ///
+    /// # Errors
+    ///
+    /// Where it is none.
+    pub fn check(url: &str) -> Result<(), SharedCacheError> {
+        Ok(Client::open(url).map(drop)?)
+    }
+
     /// A cache at an address; it need not be there yet. Its connection lives on `runtime`.
     ///
     /// # Errors
