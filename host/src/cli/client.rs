@@ -168,7 +168,10 @@ impl Client {
     fn refused(&self, parts: &Parts, body: &Bytes) -> Failure {
         let status = parts.status.as_u16();
         let refused = serde_json::from_slice(body).ok().and_then(|body| Refused::read(status, &body));
-        refused.map_or_else(|| self.foreign(format!("it answered {status} without a code")), Failure::Refused)
+        refused.map_or_else(
+            || self.foreign(format!("it answered {status} without a code")),
+            |refused| Failure::Refused(Box::new(refused)),
+        )
     }
 
     fn foreign(&self, why: String) -> Failure {

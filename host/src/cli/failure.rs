@@ -11,7 +11,7 @@ use crate::{flags::FlagError, identity::AdminTokenError};
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The host refused.
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// No host answered.
     Unreachable {
         /// Who was asked.

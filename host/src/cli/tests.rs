@@ -119,7 +119,7 @@ fn statuses_become_exit_codes() {
 
 #[test]
 fn refusals_are_told_in_the_hosts_words() {
-    let refused = |status, body| Failure::Refused(Refused::read(status, &body).unwrap());
+    let refused = |status, body| Failure::Refused(Box::new(Refused::read(status, &body).unwrap()));
     let dependents = refused(
         409,
         json!({ "code": "MODULE_HAS_DEPENDENTS", "message": "Cannot disable hr-core: required by: clinic, tasks" }),

@@ -98,7 +98,7 @@ fn each_problem_of_a_refusal_has_a_line() {
     let refused = |problems: &[&str]| {
         let message = format!("Invalid flag: {}", problems.join("; "));
         let body = json!({ "code": "FLAG_INVALID", "message": message, "problems": problems });
-        Failure::Refused(Refused::read(422, &body).unwrap()).lines()
+        Failure::Refused(Box::new(Refused::read(422, &body).unwrap())).lines()
     };
     assert_eq!(refused(&["a: x"]), "error: Invalid flag: a: x\ncode: FLAG_INVALID\n");
     let told = "error: Invalid flag\nproblem: a: x\nproblem: b; c: y\ncode: FLAG_INVALID\n";

@@ -50,6 +50,11 @@ fn codes(problem: &Error) -> Vec<i32> {
     }
 }
 
+/// The driver can't do its work, whatever it says is wrong.
+pub(super) fn unavailable(problem: Error) -> StoreError {
+    StoreError::Unavailable(Box::new(Driver(problem)))
+}
+
 impl From<bson::error::Error> for StoreError {
     fn from(problem: bson::error::Error) -> Self {
         Self::Unavailable(Box::new(problem))

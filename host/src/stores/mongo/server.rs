@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use super::{
     MongoSettings, StoreError,
     events::Mended,
+    failure::unavailable,
     schema::{self, NAMES, Name},
 };
 
@@ -48,7 +49,7 @@ impl Link {
         let options = options(uri, settings).await?;
         let database = options.default_database.clone().ok_or_else(no_database)?;
         let client = Client::with_options(options.clone());
-        let client = client.map_err(StoreError::from)?;
+        let client = client.map_err(unavailable)?;
         Ok(Self { settings, database, options, client, server: OnceCell::new() })
     }
 
@@ -106,14 +107,14 @@ fn no_database() -> StoreError {
 /// Whether this is a URI that names a database.
 pub(super) fn check(uri: &str) -> Result<(), StoreError> {
     let parsed = ConnectionString::parse(uri);
-    let parsed = parsed.map_err(StoreError::from)?;
+    let parsed = parsed.map_err(unavailable)?;
     parsed.default_database.map(drop).ok_or_else(no_database)
 }
 
 /// The driver's settings for a URI.
 async fn options(uri: &str, settings: MongoSettings) -> Result<ClientOptions, StoreError> {
     let parsed = ClientOptions::parse(uri).await;
-    let mut options = parsed.map_err(StoreError::from)?;
+    let mut options = parsed.map_err(unavailable)?;
     // The driver's own is 30 seconds. A little less than the answer takes, so that it tells what the driver says.
     let selection = settings.answer_within.mul_f32(0.85);
     options.server_selection_timeout = Some(selection);
