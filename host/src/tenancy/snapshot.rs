@@ -199,16 +199,16 @@ impl TenantSnapshot {
         self.problems().iter().find(|problem| problem.module.as_str() == module)
     }
 
-    /// About how many bytes of memory it takes, beside what tenants share.
+    /// About how many bytes of memory it takes, beside what tenants share and beside its slots: those come and go with what
+    /// runs, and the sum must be the same when it goes as when it came.
     pub(super) fn bytes(&self) -> usize {
         // What counts references, an entry in the directory, one among the supervisor's tenants; measured by `cargo xtask
         // bench memory`.
         const AROUND: usize = 130;
-        let slots: usize = self.slots().iter().map(|_| size_of::<Slot>() + AROUND).sum();
         let problems: usize = self.problems().iter().map(|it| size_of::<ModuleProblem>() + it.text.len()).sum();
         // Those of tenants that set none are shared.
         let flags = if self.flags.has_overrides() { self.flags.bytes() } else { 0 };
-        size_of::<Self>() + AROUND + self.kept.bytes() + slots + problems + flags
+        size_of::<Self>() + AROUND + self.kept.bytes() + problems + flags
     }
 
     /// Whether the tenant has enabled a module, whether or not it can run.
