@@ -192,7 +192,7 @@ pub(super) async fn invalidate_all(State(admin): State<Shared>) -> Result<Json<I
     while_there(admin.store.ping()).await?;
     let tenants = admin.tenancy.stats().tenants;
     forget_nearby(&admin, None).await;
-    admin.tenancy.invalidate(None);
+    admin.tenancy.invalidate(None).await;
     Ok(Json(InvalidateAnswer { tenants }))
 }
 
@@ -217,6 +217,6 @@ pub(super) async fn invalidate(
     if !is_there && tenants == 0 {
         return Err(Problem::tenant_not_found(&id).into());
     }
-    admin.tenancy.invalidate(Some(id));
+    admin.tenancy.invalidate(Some(id)).await;
     Ok(Json(InvalidateAnswer { tenants }))
 }

@@ -50,12 +50,13 @@ impl<'file> Results<'file> {
                 _ => return,
             };
             // A branch that is switched off by hand.
-            if matches!(condition, Some(Value::Bool(false) | Value::Null)) {
+            let holds = condition.and_then(written_truth);
+            if holds == Some(false) {
                 continue;
             }
             let index = number * 2 + branch.len() - 1;
             findings.element(index, |inside| self.look(result, inside));
-            if condition == Some(&Value::Bool(true)) {
+            if holds == Some(true) {
                 return;
             }
         }
@@ -81,5 +82,16 @@ impl<'file> Results<'file> {
             self.look(written, findings);
             self.open.pop();
         }
+    }
+}
+
+/// Whether a condition that is written out holds; `None` for a rule.
+fn written_truth(condition: &Value) -> Option<bool> {
+    match condition {
+        Value::Null => Some(false),
+        Value::Bool(holds) => Some(*holds),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::String(text) => Some(!text.is_empty()),
+        Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -75,7 +75,7 @@ pub(super) enum Command {
     /// What is in memory was compared with the store, all of it or not; it had been behind since then when that began.
     Compared { is_whole: bool, behind_since: Option<i64> },
     /// What is in memory of a tenant, or of all, may be wrong.
-    Invalidate { tenant: Option<TenantId> },
+    Invalidate { tenant: Option<TenantId>, reply: oneshot::Sender<()> },
     /// Everything is to be taken out of service.
     Shutdown { reply: oneshot::Sender<()> },
     /// The time is up after which rules that read it are asked again.

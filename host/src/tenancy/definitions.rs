@@ -108,11 +108,13 @@ impl Supervisor {
             if round.by_time && flags.has_outcomes_of(&before.flags) {
                 continue;
             }
+            let (flags, own_flags) = before.table.shared(flags);
             let snapshot = Arc::new(TenantSnapshot {
                 kept: before.kept.clone(),
                 table: Arc::clone(&before.table),
                 slots: before.slots.go_on(),
-                flags: before.table.shared(flags),
+                flags,
+                own_flags,
                 unfit: before.unfit.clone(),
                 used: before.used.go_on(),
             });

@@ -367,7 +367,9 @@ impl Tenancy {
 
     /// Forgets what is in memory of a tenant, or of all: what runs is read again and follows, what does not is read when
     /// somebody asks for it.
-    pub fn invalidate(&self, tenant: Option<TenantId>) {
-        self.tell(Command::Invalidate { tenant });
+    pub async fn invalidate(&self, tenant: Option<TenantId>) {
+        let (reply, told) = oneshot::channel();
+        self.tell(Command::Invalidate { tenant, reply });
+        let _ = told.await;
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct NewState {
     /// Of the modules desired.
     pub(super) table: Arc<RouteTable>,
     pub(super) flags: Arc<FlagSet>,
+    /// Whether they are nobody else's.
+    pub(super) own_flags: bool,
     pub(super) plan: Plan,
     /// By module; slot number and instance.
     pub(super) started: BTreeMap<ModuleName, (u64, Arc<Running>)>,
@@ -399,9 +401,9 @@ async fn prepare(
     let table = context.tables.of(&desire.modules);
     let own = document.feature_flags.iter().map(|(name, value)| (name.clone(), value.clone()));
     let flags = FlagSet::over(Arc::clone(table.declared()), own);
-    let flags = table.shared(flags.defined_by(&context.definitions.load(), &document.id, unix_seconds()));
+    let (flags, own_flags) = table.shared(flags.defined_by(&context.definitions.load(), &document.id, unix_seconds()));
     let plan = plan(&desire.for_plan(prove), &without_slots(actual));
-    let mut state = NewState { document, desire, table, flags, plan, started: BTreeMap::new() };
+    let mut state = NewState { document, desire, table, flags, own_flags, plan, started: BTreeMap::new() };
     for name in &state.plan.start {
         let found = state.desire.modules.iter().find(|(candidate, _)| candidate.name == *name);
         let Some((candidate, isolation)) = found else { continue };

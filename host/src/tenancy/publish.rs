@@ -11,6 +11,7 @@ use super::{
     desire::Desire,
     job::NewState,
     kept::Kept,
+    probation::Baseline,
     services::TenantView,
     snapshot::{Bases, Slot, Slots, TenantSnapshot, Unfit},
     supervisor::Supervisor,
@@ -30,7 +31,15 @@ impl Supervisor {
             tenant.snapshot.as_ref().map(|snapshot| snapshot.slots().to_vec()).unwrap_or_default();
         let mut superfluous = Vec::new();
         // Where nothing has run nobody may ever want to: slots are made with the first request then.
-        let is_at_rest = old.is_empty() && state.started.is_empty() && !self.bars.has_any(id);
+        let table_before = tenant.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.table));
+        // What the tenant had in the place of a module that is other code now.
+        let replaced = |candidate: &Arc<Candidate>| {
+            let table = table_before.as_deref()?;
+            let before = table.module(table.position(candidate.name.as_str())?);
+            (!Arc::ptr_eq(before, candidate) && !has_same_content(before, candidate)).then_some(before)
+        };
+        let moves = || state.table.modules().iter().any(|candidate| replaced(candidate).is_some());
+        let is_at_rest = old.is_empty() && state.started.is_empty() && !self.bars.has_any(id) && !moves();
         let mut slot_of = |(at, candidate): (usize, &Arc<Candidate>)| {
             let isolation = state.table.isolation(at);
             let started = state.started.remove(&candidate.name);
@@ -42,7 +51,13 @@ impl Supervisor {
                 let serial = started.as_ref().map_or_else(|| self.context.next_serial(), |(slot, _)| *slot);
                 let mut slot = Slot::new(serial, Arc::clone(candidate), isolation, state.table.limits(at));
                 let before = old.iter().find(|it| it.candidate.name == candidate.name);
-                slot.baseline = before.filter(|it| !has_same_content(it, candidate)).and_then(|it| it.as_baseline());
+                let measured = before.filter(|it| !has_same_content(&it.candidate, candidate));
+                // Nobody has asked for it: there is a version to go back to, and nothing to compare with.
+                let unasked = || {
+                    let version = Some(replaced(candidate)?.version.to_string());
+                    Some(Baseline { version, ..Baseline::default() })
+                };
+                slot.baseline = measured.and_then(|it| it.as_baseline()).or_else(unasked);
                 // Whatever version it is: code of the module is stuck for this tenant, and may be so again.
                 self.bars.apply(id, &slot);
                 Arc::new(slot)
@@ -69,7 +84,7 @@ impl Supervisor {
         let current = self.context.definitions.load();
         if current.reads_time() || !Arc::ptr_eq(state.flags.definitions(), &current) {
             let flags = FlagSet::clone(&state.flags).defined_by(&current, id, unix_seconds());
-            state.flags = state.table.shared(flags);
+            (state.flags, state.own_flags) = state.table.shared(flags);
         }
         let Desire { problems, dormant, .. } = state.desire;
         let is_fit = problems.is_empty() && dormant.is_empty();
@@ -80,6 +95,7 @@ impl Supervisor {
             table: state.table,
             slots,
             flags: state.flags,
+            own_flags: state.own_flags,
             unfit,
             used: tenant.snapshot.as_ref().map(|before| before.used.go_on()).unwrap_or_default(),
         });
@@ -93,6 +109,7 @@ impl Supervisor {
                 }
             }
         }
+        snapshot.used.works();
         if tenant.snapshot.is_none() {
             // It is wanted now.
             snapshot.used.touch(self.context.tick.load(Ordering::Relaxed));
@@ -150,8 +167,8 @@ impl Supervisor {
     }
 }
 
-fn has_same_content(slot: &Slot, candidate: &Candidate) -> bool {
-    slot.candidate.known_hash().is_some_and(|hash| candidate.known_hash() == Some(hash))
+fn has_same_content(one: &Candidate, other: &Candidate) -> bool {
+    one.known_hash().is_some_and(|hash| other.known_hash() == Some(hash))
 }
 
 /// The folder's catalog, with the candidates that are gone from it and still open.

@@ -159,21 +159,22 @@ impl RouteTable {
         &self.declared
     }
 
-    /// Of flag sets that nobody could tell apart, one.
-    pub(super) fn shared(&self, flags: FlagSet) -> Arc<FlagSet> {
+    /// Of flag sets that nobody could tell apart, one; and whether it is this tenant's own.
+    pub(super) fn shared(&self, flags: FlagSet) -> (Arc<FlagSet>, bool) {
         if flags.has_overrides() {
-            return Arc::new(flags);
+            return (Arc::new(flags), true);
         }
         let mut unset = self.unset.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = unset.iter().filter_map(Weak::upgrade).find(|known| known.is_same(&flags)) {
-            return known;
+            return (known, false);
         }
         let flags = Arc::new(flags);
         unset.retain(|known| known.strong_count() > 0);
-        if unset.len() < MOST_UNSET {
+        let has_room = unset.len() < MOST_UNSET;
+        if has_room {
             unset.push(Arc::downgrade(&flags));
         }
-        flags
+        (flags, !has_room)
     }
 
     /// What the table has at a path.

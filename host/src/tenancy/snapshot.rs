@@ -36,6 +36,8 @@ pub struct TenantSnapshot {
     pub(super) slots: Slots,
     /// Its flags, compiled; shared with tenants that have the same.
     pub flags: Arc<FlagSet>,
+    /// Whether its flags are nobody else's.
+    pub(super) own_flags: bool,
     /// Most tenants have nothing of it.
     pub(super) unfit: Option<Arc<Unfit>>,
     /// How often it was read, and when lately.
@@ -83,7 +85,8 @@ pub(super) struct Used {
 impl Used {
     /// The same again, for another picture of the tenant.
     pub(super) fn go_on(&self) -> Self {
-        Self { tick: AtomicU32::new(self.tick()), ..Self::default() }
+        let rested = self.rested.load(Ordering::Relaxed);
+        Self { tick: AtomicU32::new(self.tick()), rested: AtomicU32::new(rested), ..Self::default() }
     }
 
     /// Something of it runs.
@@ -206,8 +209,7 @@ impl TenantSnapshot {
         // bench memory`.
         const AROUND: usize = 130;
         let problems: usize = self.problems().iter().map(|it| size_of::<ModuleProblem>() + it.text.len()).sum();
-        // Those of tenants that set none are shared.
-        let flags = if self.flags.has_overrides() { self.flags.bytes() } else { 0 };
+        let flags = if self.own_flags { self.flags.bytes() } else { 0 };
         size_of::<Self>() + AROUND + self.kept.bytes() + problems + flags
     }
 

@@ -116,7 +116,10 @@ impl Supervisor {
             Command::FollowDefinitions { reply } => self.context.read_definitions(Some(reply)),
             Command::DefinedInStore { revision, parsed, reply } => self.defined_in_store(revision, parsed, reply),
             Command::Compared { is_whole, behind_since } => self.compared(is_whole, behind_since),
-            Command::Invalidate { tenant } => self.invalidate(tenant),
+            Command::Invalidate { tenant, reply } => {
+                self.invalidate(tenant);
+                let _ = reply.send(());
+            }
             Command::Shutdown { reply } => self.leave(reply),
             #[cfg(test)]
             Command::TimeIsUp { reply } => {

@@ -232,11 +232,9 @@ async fn tenants_that_nobody_asks_for_make_room_and_are_read_again() {
 
     // What was read is read again when somebody says that it may be wrong.
     let first = in_time(tenancy.load(&id("t-0"))).await.unwrap();
-    tenancy.invalidate(Some(id("t-0")));
-    in_time(tenancy.remembered()).await;
+    in_time(tenancy.invalidate(Some(id("t-0")))).await;
     assert!(tenancy.snapshot("t-0").is_none());
     assert!(!Arc::ptr_eq(&first, &in_time(tenancy.load(&id("t-0"))).await.unwrap()));
-    tenancy.invalidate(None);
-    in_time(tenancy.remembered()).await;
+    in_time(tenancy.invalidate(None)).await;
     assert_eq!((tenancy.stats().tenants, tenancy.memory().bytes), (0, 0));
 }

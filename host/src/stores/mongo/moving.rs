@@ -196,9 +196,13 @@ async fn tenant(server: &Server, new: &TenantDocument) -> Result<Imported, Store
         tenants::create_as(server, new.clone(), new.revision).await?;
         return Ok(Imported::Written);
     };
+    // What is held under somebody else's tenant is not let go.
+    if !is_same(&found, new) {
+        return Err(StoreError::Exists("the tenant".to_owned()));
+    }
     // Where it was created and the import was cut off before this.
     tenants::release(server, None, &new.id).await?;
-    if is_same(&found, new) { Ok(Imported::There) } else { Err(StoreError::Exists("the tenant".to_owned())) }
+    Ok(Imported::There)
 }
 
 fn at_most(limit: usize) -> i64 {

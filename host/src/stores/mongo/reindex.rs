@@ -125,7 +125,12 @@ async fn put_back(server: &Server, collection: &str, fields: &ModelFields, befor
         let mut own = doc! { "_id": collection };
         own.extend(as_stored(fields));
         let write = server.collection(COLLECTIONS).update_one(own, doc! { "$set": as_stored(before) }).await?;
-        if write.matched_count > 0 { follow_the_row(server, collection).await.map(drop) } else { Ok(()) }
+        if write.matched_count > 0
+            && let Followed::Duplicate = follow_the_row(server, collection).await?
+        {
+            tracing::error!(collection, "documents that have a unique value of another stay without entries");
+        }
+        Ok::<(), StoreError>(())
     };
     if let Err(problem) = outcome.await {
         let error = &problem as &dyn std::error::Error;
@@ -203,7 +208,7 @@ fn update(
 /// Whether all updates could be made; `false` where a value is not unique.
 async fn write(server: &Server, updates: Vec<Document>) -> Result<bool, StoreError> {
     let command = doc! {
-        "update": DOCUMENTS.as_str(), "updates": updates, "writeConcern": { "w": "majority", "j": true },
+        "update": DOCUMENTS.as_str(), "updates": updates, "ordered": false, "writeConcern": { "w": "majority", "j": true },
     };
     let outcome = server.database.run_command(command).await?;
     let refused = outcome.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();

@@ -174,7 +174,9 @@ async fn write(inner: &Inner, last_good: &LastGood, in_hand: InHand) -> (InHand,
 /// Reads all tenants, page by page, and writes those that differ. Those that are gone from the store go here too. Marks or
 /// definitions that can't be read don't keep the tenants from being copied.
 async fn copy_all(inner: &Inner, last_good: &LastGood) -> Result<(), StoreError> {
-    let definitions = inner.ask(inner.truth.definitions()).await.map(|found| last_good.keep_definitions(&found));
+    let reading = last_good.begin_reading();
+    let found = inner.ask(inner.truth.definitions()).await;
+    let definitions = found.map(|found| last_good.keep_definitions(&found, reading));
     let marks = inner.ask(inner.truth.marks()).await.map(|marks| last_good.keep_marks(&marks));
     let mut after: Option<TenantId> = None;
     loop {

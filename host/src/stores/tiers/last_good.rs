@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, UNIX_EPOCH},
 };
@@ -38,6 +38,8 @@ pub struct LastGood {
     was_whole: bool,
     seen_at: AtomicI64,
     written_at: AtomicI64,
+    /// How many readings of definitions have begun.
+    readings: AtomicU64,
 }
 
 /// What is to be written.
@@ -50,6 +52,8 @@ struct Waiting {
     /// The marks have to be read.
     read_marks: bool,
     definitions: Newest<Option<StoredDefinitions>>,
+    /// The number of the latest reading of definitions that has ended.
+    last_reading: u64,
     /// Some of it was taken out and is not written yet.
     is_in_hand: bool,
 }
@@ -156,6 +160,7 @@ impl LastGood {
             was_whole,
             seen_at: AtomicI64::new(seen_at.as_millisecond()),
             written_at: AtomicI64::new(0),
+            readings: AtomicU64::new(0),
         })
     }
 
@@ -283,9 +288,19 @@ impl LastGood {
         self.news.notify_one();
     }
 
-    /// The definitions of flags as they are in the truth. Of two answers that come in the wrong order the higher stays.
-    pub(super) fn keep_definitions(&self, found: &Option<StoredDefinitions>) {
+    /// The number of a reading of definitions that begins now.
+    pub(super) fn begin_reading(&self) -> u64 {
+        self.readings.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The definitions of flags as they are in the truth, by a reading of this number. Of two answers that come in the wrong
+    /// order the higher stays; that there are none is believed where no later reading has found some.
+    pub(super) fn keep_definitions(&self, found: &Option<StoredDefinitions>, reading: u64) {
         let mut waiting = self.waiting();
+        if found.is_none() && reading < waiting.last_reading {
+            return;
+        }
+        waiting.last_reading = waiting.last_reading.max(reading);
         let known = waiting.definitions.found.as_deref().and_then(Option::as_ref).map(|known| known.revision);
         let is_older = found.as_ref().zip(known).is_some_and(|(found, known)| found.revision < known);
         if !is_older && waiting.definitions.keep(found) {

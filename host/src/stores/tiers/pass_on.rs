@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Away, News, TierFigures, Tiered};
+use super::{Away, LastGood, News, TierFigures, Tiered};
 use crate::{
     names::{ModuleName, TenantId},
     stores::{
@@ -157,9 +157,11 @@ impl Store for Tiered {
 impl FlagSets for Tiered {
     fn definitions(&self) -> StoreFuture<'_, Option<StoredDefinitions>> {
         Box::pin(async move {
+            let last_good = self.inner.last_good.as_ref();
+            let reading = last_good.map(LastGood::begin_reading);
             let found = self.inner.ask(self.inner.truth.definitions()).await?;
-            if let Some(last_good) = &self.inner.last_good {
-                last_good.keep_definitions(&found);
+            if let Some((last_good, reading)) = last_good.zip(reading) {
+                last_good.keep_definitions(&found, reading);
             }
             Ok(found)
         })
