@@ -2,40 +2,29 @@
 //! for `""`, `0` and `false`, and make an error of the whole rule out of one attribute of another type; here what can't be
 //! compared is not equal, not less and not more, and what can't be calculated is no number.
 
-use datalogic_rs::{CustomOperator, DataValue, Result, bumpalo::Bump, operator::EvalContext};
+use datalogic_rs::DataValue;
 use serde_json::Value;
 
-/// An operator that is evaluated here.
-type Evaluate = for<'a> fn(&[&'a DataValue<'a>]) -> DataValue<'a>;
+use super::operators::Evaluate;
 
 /// The operators: what rules call them, what they are called for the engine, which would take its own otherwise.
 pub(super) const OPERATORS: [(&str, &str, Evaluate); 11] = [
-    ("==", "tenon.equal", |args| DataValue::Bool(are_equal(args))),
-    ("!=", "tenon.unequal", |args| DataValue::Bool(!are_equal(args.get(..2).unwrap_or(args)))),
-    ("<", "tenon.less", |args| in_order(args, |one, other| one < other, |one, other| one < other)),
-    ("<=", "tenon.at_most", |args| in_order(args, |one, other| one <= other, |one, other| one <= other)),
-    (">", "tenon.more", |args| in_order(args, |one, other| one > other, |one, other| one > other)),
-    (">=", "tenon.at_least", |args| in_order(args, |one, other| one >= other, |one, other| one >= other)),
-    ("-", "tenon.difference", difference),
-    ("/", "tenon.divided", |args| calculated(args, |one, other| one / other)),
-    ("%", "tenon.remainder", |args| calculated(args, |one, other| one % other)),
-    ("max", "tenon.most", |args| chosen(args, |one, other| one > other)),
-    ("min", "tenon.least", |args| chosen(args, |one, other| one < other)),
+    ("==", "tenon.equal", |args, arena| arena.alloc(DataValue::Bool(are_equal(args)))),
+    ("!=", "tenon.unequal", |args, arena| arena.alloc(DataValue::Bool(!are_equal(args.get(..2).unwrap_or(args))))),
+    ("<", "tenon.less", |args, arena| arena.alloc(in_order(args, |one, other| one < other, |one, other| one < other))),
+    ("<=", "tenon.at_most", |args, arena| {
+        arena.alloc(in_order(args, |one, other| one <= other, |one, other| one <= other))
+    }),
+    (">", "tenon.more", |args, arena| arena.alloc(in_order(args, |one, other| one > other, |one, other| one > other))),
+    (">=", "tenon.at_least", |args, arena| {
+        arena.alloc(in_order(args, |one, other| one >= other, |one, other| one >= other))
+    }),
+    ("-", "tenon.difference", |args, arena| arena.alloc(difference(args))),
+    ("/", "tenon.divided", |args, arena| arena.alloc(calculated(args, |one, other| one / other))),
+    ("%", "tenon.remainder", |args, arena| arena.alloc(calculated(args, |one, other| one % other))),
+    ("max", "tenon.most", |args, arena| arena.alloc(chosen(args, |one, other| one > other))),
+    ("min", "tenon.least", |args, arena| arena.alloc(chosen(args, |one, other| one < other))),
 ];
-
-/// One of them, for the engine.
-pub(super) struct Operator(pub(super) Evaluate);
-
-impl CustomOperator for Operator {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        Ok(arena.alloc((self.0)(args)))
-    }
-}
 
 /// What an operator of a rule is called for the engine; `None`: as in the rule.
 pub(super) fn engine_name(operator: &str, arguments: &Value) -> Option<&'static str> {

@@ -43,17 +43,15 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let config = EvaluationConfig::default().with_arithmetic_nan_handling(NanHandling::ReturnNull);
     let builder = Engine::builder()
         .with_config(config)
-        .add_operator("starts_with", TextTest(|text, part| text.starts_with(part)))
-        .add_operator("ends_with", TextTest(|text, part| text.ends_with(part)))
-        .add_operator(WHOLE_WEIGHTS, WholeWeights)
-        .add_operator(BUCKET_KEY, BucketKey)
-        .add_operator(BUCKET_TEXT, BucketText)
-        .add_operator(BUCKET_VALUE, BucketValue)
-        .add_operator(LIST, List);
+        .add_operator("starts_with", Operator(|args, arena| of_texts(args, arena, |text, part| text.starts_with(part))))
+        .add_operator("ends_with", Operator(|args, arena| of_texts(args, arena, |text, part| text.ends_with(part))))
+        .add_operator(WHOLE_WEIGHTS, Operator(whole_weights))
+        .add_operator(BUCKET_KEY, Operator(bucket_key))
+        .add_operator(BUCKET_TEXT, Operator(bucket_text))
+        .add_operator(BUCKET_VALUE, Operator(bucket_value))
+        .add_operator(LIST, Operator(list));
     let of_javascript = javascript::OPERATORS.into_iter();
-    of_javascript
-        .fold(builder, |builder, (_, name, evaluate)| builder.add_operator(name, javascript::Operator(evaluate)))
-        .build()
+    of_javascript.fold(builder, |builder, (_, name, evaluate)| builder.add_operator(name, Operator(evaluate))).build()
 });
 
 /// Compiles a rule that was looked through.
@@ -90,106 +88,68 @@ fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, String>) -> std::res
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("the rule can't be evaluated".to_owned()))
 }
 
+/// An operator that is evaluated here.
+struct Operator(Evaluate);
+
+/// What it makes of its arguments.
+pub(super) type Evaluate = for<'a> fn(&[&'a DataValue<'a>], &'a Bump) -> &'a DataValue<'a>;
+
+impl CustomOperator for Operator {
+    fn evaluate<'a>(
+        &self,
+        args: &[&'a DataValue<'a>],
+        _context: &mut EvalContext<'_, 'a>,
+        arena: &'a Bump,
+    ) -> Result<&'a DataValue<'a>> {
+        Ok((self.0)(args, arena))
+    }
+}
+
 /// `starts_with` and `ends_with`: exactly two texts, else `null`.
-struct TextTest(fn(&str, &str) -> bool);
-
-impl CustomOperator for TextTest {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        let answer = match args {
-            [DataValue::String(text), DataValue::String(part)] => DataValue::Bool((self.0)(text, part)),
-            _ => DataValue::Null,
-        };
-        Ok(arena.alloc(answer))
-    }
+fn of_texts<'a>(args: &[&DataValue<'_>], arena: &'a Bump, holds: fn(&str, &str) -> bool) -> &'a DataValue<'a> {
+    arena.alloc(match args {
+        [DataValue::String(text), DataValue::String(part)] => DataValue::Bool(holds(text, part)),
+        _ => DataValue::Null,
+    })
 }
 
-struct WholeWeights;
-
-impl CustomOperator for WholeWeights {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        let mut sum: i64 = 0;
-        let are_good = args.iter().all(|weight| {
-            weight.as_i64().is_some_and(|weight| {
-                sum = sum.saturating_add(weight.max(0));
-                weight <= MOST_WEIGHT && sum <= MOST_WEIGHT
-            })
-        });
-        Ok(arena.alloc(DataValue::Bool(are_good)))
-    }
-}
-
-struct BucketKey;
-
-impl CustomOperator for BucketKey {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        Ok(match args {
-            [key @ (DataValue::String(_) | DataValue::Null)] => key,
-            // No key and no bucket: the default variant holds.
-            _ => arena.alloc(DataValue::Bool(false)),
+fn whole_weights<'a>(args: &[&'a DataValue<'a>], arena: &'a Bump) -> &'a DataValue<'a> {
+    let mut sum: i64 = 0;
+    let are_good = args.iter().all(|weight| {
+        weight.as_i64().is_some_and(|weight| {
+            sum = sum.saturating_add(weight.max(0));
+            weight <= MOST_WEIGHT && sum <= MOST_WEIGHT
         })
+    });
+    arena.alloc(DataValue::Bool(are_good))
+}
+
+fn bucket_key<'a>(args: &[&'a DataValue<'a>], arena: &'a Bump) -> &'a DataValue<'a> {
+    match args {
+        [key @ (DataValue::String(_) | DataValue::Null)] => key,
+        // No key and no bucket: the default variant holds.
+        _ => arena.alloc(DataValue::Bool(false)),
     }
 }
 
-struct BucketText;
-
-impl CustomOperator for BucketText {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        Ok(match args {
-            [text @ DataValue::String(_)] => text,
-            [other] => arena.alloc(DataValue::String(arena.alloc_str(&format!("{NO_TEXT}{other}")))),
-            _ => arena.alloc(DataValue::Null),
-        })
+fn bucket_text<'a>(args: &[&'a DataValue<'a>], arena: &'a Bump) -> &'a DataValue<'a> {
+    match args {
+        [text @ DataValue::String(_)] => text,
+        [other] => arena.alloc(DataValue::String(arena.alloc_str(&format!("{NO_TEXT}{other}")))),
+        _ => arena.alloc(DataValue::Null),
     }
 }
 
-struct BucketValue;
-
-impl CustomOperator for BucketValue {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        let [found] = args else { return Ok(arena.alloc(DataValue::Null)) };
-        let Some(json) = found.as_str().and_then(|text| text.strip_prefix(NO_TEXT)) else { return Ok(found) };
-        let value = serde_json::from_str(json).unwrap_or(Value::Null);
-        Ok(arena.alloc(DataValue::from_serde_value_in(&value, arena)))
-    }
+fn bucket_value<'a>(args: &[&'a DataValue<'a>], arena: &'a Bump) -> &'a DataValue<'a> {
+    let [found] = args else { return arena.alloc(DataValue::Null) };
+    let Some(json) = found.as_str().and_then(|text| text.strip_prefix(NO_TEXT)) else { return found };
+    let value = serde_json::from_str(json).unwrap_or(Value::Null);
+    arena.alloc(DataValue::from_serde_value_in(&value, arena))
 }
 
-struct List;
-
-impl CustomOperator for List {
-    fn evaluate<'a>(
-        &self,
-        args: &[&'a DataValue<'a>],
-        _context: &mut EvalContext<'_, 'a>,
-        arena: &'a Bump,
-    ) -> Result<&'a DataValue<'a>> {
-        Ok(match args {
-            [list @ (DataValue::Array(_) | DataValue::Object(_))] => list,
-            _ => arena.alloc(DataValue::Null),
-        })
+fn list<'a>(args: &[&'a DataValue<'a>], arena: &'a Bump) -> &'a DataValue<'a> {
+    match args {
+        [list @ (DataValue::Array(_) | DataValue::Object(_))] => list,
+        _ => arena.alloc(DataValue::Null),
     }
 }

@@ -17,6 +17,7 @@ mod moving;
 mod query;
 mod question;
 mod reach;
+mod said;
 mod sqlite;
 mod tenant;
 mod tenant_json;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     names::TenantId,
-    stores::{StoreChange, StoreError},
+    stores::{StoreChange, StoreError, said::Said},
 };
 
 /// How many tenants are read and written at once.
@@ -37,8 +37,8 @@ struct Turn {
     /// Not before. At once at the start.
     not_before: Option<Instant>,
     failures: u32,
-    /// What was said of the last failure.
-    said: Option<String>,
+    /// What was said of failures.
+    said: Said,
 }
 
 impl Turn {
@@ -64,7 +64,7 @@ impl Turn {
 pub(super) async fn follow(inner: Arc<Inner>) {
     let Some(last_good) = &inner.last_good else { return };
     let mut turn = Turn::default();
-    let mut said = None;
+    let mut said = Said::default();
     loop {
         let began = Timestamp::now().as_millisecond();
         let is_reached = inner.reach.is_reached();
@@ -82,7 +82,7 @@ pub(super) async fn follow(inner: Arc<Inner>) {
         }
         let (left, written) = write(&inner, last_good, last_good.take()).await;
         match &written {
-            Ok(()) => said = None,
+            Ok(()) => said = Said::default(),
             Err(error) => say("what is for a time without the store was not kept", error, &mut said),
         }
         let is_left = left.is_some();
@@ -105,13 +105,12 @@ pub(super) async fn follow(inner: Arc<Inner>) {
 }
 
 /// Once for each reason; whoever tries again every second says little more than that.
-fn say(what: &str, error: &StoreError, said: &mut Option<String>) {
+fn say(what: &str, error: &StoreError, said: &mut Said) {
     let error = error.with_causes();
-    if said.as_ref() == Some(&error) {
-        tracing::debug!(error, "{what}");
-    } else {
+    if said.is_new(&error) {
         tracing::warn!(error, "{what}");
-        *said = Some(error);
+    } else {
+        tracing::debug!(error, "{what}");
     }
 }
 
